@@ -33,9 +33,9 @@ use chatshard::node::clock::shared::Source;
 use chatshard::node::log::LogMode;
 use chatshard::node::responder::{ReplyBody, ReplyQueue, RequestInfo, Responder};
 use chatshard::node::worker::fast_path::prefetch_keys;
-use chatshard::node::worker::{Local, Worker, on_core};
+use chatshard::node::worker::{LocalWorker, Worker, on_core};
 use chatshard::node::{Handle, NodeInfo};
-use chatshard::protocol::fast_path::FastRequest;
+use chatshard::protocol::fast_path::PlainRequest;
 use chatshard::protocol::{self, frame};
 use chatshard::shard::Shard;
 use chatshard::system;
@@ -164,7 +164,7 @@ impl Node {
         let (until, cpu) = (Instant::now() + span, cpu_us());
         for (shard, requests) in self.info.shards.all().zip(requests) {
             let (requests, tell) = (Arc::clone(requests), tell.clone());
-            let begin = move |local: &Local| {
+            let begin = move |local: &LocalWorker| {
                 for task in 0..TASKS {
                     let asking = ask(local.clone(), Arc::clone(&requests), task, until);
                     let tell = tell.clone();
@@ -200,14 +200,14 @@ fn a_runtime() -> Runtime {
 fn serve(core: Shard, info: Arc<NodeInfo>) {
     // Without the right to pin it runs where the system lets it.
     let _ = system::pin_to_core(core.id().index());
-    let local = Local::new(Worker::new(core, info, 1));
+    let local = LocalWorker::new(Worker::new(core, info, 1));
     local.start();
     let serving = local.serve();
     LocalSet::new().block_on(&a_runtime(), serving);
 }
 
 /// The work of a connection without its socket. Returns the number of replies.
-async fn ask(local: Local, requests: Requests, task: usize, until: Instant) -> usize {
+async fn ask(local: LocalWorker, requests: Requests, task: usize, until: Instant) -> usize {
     let mut line = Line::new(local);
     let mut next = task * requests.len() / TASKS;
     let mut answered = 0;
@@ -226,7 +226,7 @@ async fn ask(local: Local, requests: Requests, task: usize, until: Instant) -> u
 }
 
 struct Line {
-    local: Local,
+    local: LocalWorker,
     fast_path: FastPath,
     order: Order,
     replies: Rc<ReplyQueue>,
@@ -234,7 +234,7 @@ struct Line {
 }
 
 impl Line {
-    fn new(local: Local) -> Self {
+    fn new(local: LocalWorker) -> Self {
         Self {
             local,
             fast_path: FastPath::default(),
@@ -249,7 +249,7 @@ impl Line {
         self.local.tick();
         let started = Instant::now();
         let hasher = self.local.node().hasher;
-        let plain: Vec<FastRequest<'_>> = payloads
+        let plain: Vec<PlainRequest<'_>> = payloads
             .iter()
             .map(|payload| protocol::fast_path::read(payload, hasher).unwrap())
             .collect();
@@ -258,7 +258,7 @@ impl Line {
             let Self { local, order, replies, output, .. } = self;
             let ticket = |bytes, mark| {
                 let asked = RequestInfo { id: request.id, started, bytes };
-                Responder::of_connection(replies, asked, request.ask.kind(), mark)
+                Responder::of_connection(replies, asked, request.command.kind(), mark)
             };
             let went = self.fast_path.take(request, payload, local, order, ticket, output);
             assert_ne!(went, Destination::Router);

@@ -22,7 +22,7 @@ use chatshard::command::mark_read::MarkRead;
 use chatshard::command::{Command, Sorted};
 use chatshard::limits::REQUEST_BYTES_MAX;
 use chatshard::node::worker::fast_path::prefetch_keys;
-use chatshard::protocol::fast_path::{self, Ask, FastRequest};
+use chatshard::protocol::fast_path::{self, PlainCommand, PlainRequest};
 use chatshard::protocol::{encode_request, frame};
 use chatshard::shard::Shard;
 use chatshard::shard::machine::PrefetchKeys;
@@ -106,7 +106,7 @@ impl Filled {
 
     /// Runs an operation with everything that follows from it. Returns the number of answers.
     fn ask(&mut self, op: Op) -> usize {
-        self.core.request(TO, op, &mut self.out);
+        self.core.operation(TO, op, &mut self.out);
         let mut messages = VecDeque::new();
         loop {
             messages.extend(self.out.messages.drain(..));
@@ -270,28 +270,28 @@ fn batches(shard: &mut Filled, make: &dyn Fn(&mut Filled) -> Command) -> Vec<Byt
 /// Answers the requests that a connection has read.
 fn answer(shard: &mut Filled, batch: &[u8], out: &mut BytesMut) {
     let mut rest = batch;
-    let mut requests: SmallVec<[FastRequest<'_>; 16]> = SmallVec::new();
+    let mut requests: SmallVec<[PlainRequest<'_>; 16]> = SmallVec::new();
     while let Some(payload) = frame::first(rest, REQUEST_BYTES_MAX).unwrap() {
         requests.push(fast_path::read(payload, HASHER).unwrap());
         rest = &rest[frame::HEADER_BYTES + payload.len()..];
     }
     let prefetch_keys: SmallVec<[PrefetchKeys; 16]> = requests.iter().map(prefetch_keys).collect();
     shard.core.prefetch(&prefetch_keys);
-    for FastRequest { id, ask } in requests {
-        match ask {
-            Ask::List { user_id } => {
+    for PlainRequest { id, command } in requests {
+        match command {
+            PlainCommand::List { user_id } => {
                 let rows = shard.core.read_list(user_id, fast_path::ROWS_MAX).unwrap();
                 fast_path::write_list(id, rows, out);
             }
-            Ask::Detail { ids, user_id } => {
+            PlainCommand::Detail { ids, user_id } => {
                 let tell = |items: &[_]| fast_path::write_detail(id, items, out);
                 shard.core.read_details(ids, user_id, tell).unwrap();
             }
-            Ask::Advance(advance) => {
+            PlainCommand::Advance(advance) => {
                 let reply = shard.core.fast_advance(advance, &mut shard.out).unwrap().unwrap();
                 fast_path::write_advance(id, &reply, out);
             }
-            Ask::MarkRead(read) => {
+            PlainCommand::MarkRead(read) => {
                 let reply = shard.core.fast_mark_read(read, &mut shard.out).unwrap().unwrap();
                 fast_path::write_mark_read(id, &reply, out);
             }

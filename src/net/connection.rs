@@ -59,7 +59,7 @@ use crate::limits::{
 };
 use crate::node::buffers;
 use crate::node::responder::{ReadyReply, ReplyBody, ReplyQueue, RequestInfo, Responder};
-use crate::node::worker::{Local, PrefetchKeys, fast_path, on_core};
+use crate::node::worker::{LocalWorker, PrefetchKeys, fast_path, on_core};
 use crate::node::{NodeInfo, Work};
 use crate::protocol::chunked_reply::ChunkedReply;
 use crate::protocol::{self, CONNECTION_ID, frame};
@@ -129,7 +129,7 @@ fn move_to(node: &NodeInfo, shard: ShardId, moving: Moving) {
     node.control(shard, on_core(move |local| arrive(local, moving)));
 }
 
-fn arrive(local: &Local, moving: Moving) {
+fn arrive(local: &LocalWorker, moving: Moving) {
     let local = local.clone();
     tokio::task::spawn_local(async move {
         let (node, shard) = (local.node(), local.shard_id());
@@ -142,7 +142,7 @@ fn arrive(local: &Local, moving: Moving) {
     });
 }
 
-async fn run(local: Local, moving: Moving) -> io::Result<()> {
+async fn run(local: LocalWorker, moving: Moving) -> io::Result<()> {
     let mut connection = Connection::new(local, moving)?;
     if !connection.greet().await? {
         return Ok(());
@@ -172,7 +172,7 @@ enum Woken {
 }
 
 struct Connection {
-    local: Local,
+    local: LocalWorker,
     stream: Stream,
     guest: Guest,
     config: Arc<NetConfig>,
@@ -206,7 +206,7 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(local: Local, moving: Moving) -> io::Result<Self> {
+    fn new(local: LocalWorker, moving: Moving) -> io::Result<Self> {
         let now = Instant::now();
         let mut stream = moving.stream.arrive()?;
         let (mut input, mut heard) = (moving.input, moving.heard);
@@ -391,13 +391,13 @@ impl Connection {
         // are.
         let role = self.session.as_ref().map(Session::role);
         let may = |kind| role.is_some_and(|role| role.check(kind).is_ok());
-        let Some(request) = frame.request.filter(|request| may(request.ask.kind())) else {
+        let Some(request) = frame.request.filter(|request| may(request.command.kind())) else {
             return false;
         };
         let Self { replies, local, order, output, .. } = self;
         let responder = |bytes, mark| {
             let asked = RequestInfo { id: request.id, started, bytes };
-            Responder::of_connection(replies, asked, request.ask.kind(), mark)
+            Responder::of_connection(replies, asked, request.command.kind(), mark)
         };
         let out = output.end();
         let before = out.len();

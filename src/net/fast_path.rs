@@ -11,8 +11,8 @@ use bytes::BytesMut;
 use super::order::{Order, OrderKey};
 use crate::command::Kind;
 use crate::node::responder::Responder;
-use crate::node::worker::{Local, Taken};
-use crate::protocol::fast_path::FastRequest;
+use crate::node::worker::{LocalWorker, Taken};
+use crate::protocol::fast_path::PlainRequest;
 
 /// Counts the requests that the fast path answered, for the metrics.
 #[derive(Debug, Default)]
@@ -42,17 +42,17 @@ impl FastPath {
     /// bytes of the request stay in memory, and the mark of [`OrderKey::mark`].
     pub fn take(
         &mut self,
-        request: FastRequest<'_>,
+        request: PlainRequest<'_>,
         payload: &[u8],
-        local: &Local,
+        local: &LocalWorker,
         order: &Order,
         responder: impl Fn(usize, u64) -> Responder,
         out: &mut BytesMut,
     ) -> Destination {
-        if !order.is_free(request.ask) {
+        if !order.is_free(request.command) {
             return Destination::Router;
         }
-        let kind = request.ask.kind();
+        let kind = request.command.kind();
         match local.answer(request, || responder(0, 0), out) {
             Taken::Now(()) => {
                 self.count(kind);
@@ -79,7 +79,7 @@ impl FastPath {
 
     /// Reports the requests answered since the last call to the metrics, all with the time
     /// `latency`.
-    pub fn note(&mut self, local: &Local, latency: Duration) {
+    pub fn note(&mut self, local: &LocalWorker, latency: Duration) {
         for (kind, count) in self.answered.drain(..) {
             local.note_answered(kind, count, latency);
         }

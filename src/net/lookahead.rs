@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::offload::is_large;
 use crate::limits::REQUEST_BYTES_MAX;
-use crate::protocol::fast_path::{self, FastRequest};
+use crate::protocol::fast_path::{self, PlainRequest};
 use crate::protocol::{FrameError, frame};
 use crate::types::KeyHasher;
 
@@ -16,7 +16,7 @@ pub struct FrontFrame<'a> {
     /// The request's bytes: the frame without its length prefix.
     pub payload: &'a [u8],
     /// The request in the form of the fast path; `None` if it must become a command.
-    pub request: Option<FastRequest<'a>>,
+    pub request: Option<PlainRequest<'a>>,
 }
 
 /// The requests that a connection reads and prefetches together.

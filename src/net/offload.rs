@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 use crate::command::{Command, Error};
 use crate::limits::REQUEST_BYTES_MAX;
 use crate::node::Work;
-use crate::node::worker::Local;
-use crate::protocol::fast_path::{self, FastRequest};
+use crate::node::worker::LocalWorker;
+use crate::protocol::fast_path::{self, PlainRequest};
 use crate::protocol::{RefusedRequest, Request, decode_request, frame};
 use crate::types::KeyHasher;
 
@@ -53,7 +53,7 @@ impl Decoded {
 
 /// Whether the offload thread decodes the request: it is large, and it is not in the form of the
 /// fast path, which reads in place. `request` is that form of it, if it has one.
-pub fn is_large(payload: &[u8], request: Option<&FastRequest<'_>>) -> bool {
+pub fn is_large(payload: &[u8], request: Option<&PlainRequest<'_>>) -> bool {
     payload.len() > BYTES_MAX && request.is_none()
 }
 
@@ -91,7 +91,7 @@ impl OffloadedRequest {
         input: &mut BytesMut,
         hasher: KeyHasher,
         started: Instant,
-        local: &Local,
+        local: &LocalWorker,
     ) {
         if let Some(payload) = first(input, hasher) {
             let node = local.node();

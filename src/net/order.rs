@@ -23,7 +23,7 @@ use hashbrown::HashMap;
 use crate::command::Use;
 use crate::node::Work;
 use crate::node::responder::RequestInfo;
-use crate::protocol::fast_path::Ask;
+use crate::protocol::fast_path::PlainCommand;
 use crate::types::KeyHasher;
 use footprint::{Footprint, KeyTouch, Scope};
 
@@ -169,20 +169,21 @@ impl Order {
 
     /// Whether a request on the fast path may go to its shard now: none of its keys is in the
     /// table.
-    pub fn is_free(&self, ask: Ask<'_>) -> bool {
-        self.tracked == 0 || self.has_no_key_of(ask)
+    pub fn is_free(&self, command: PlainCommand<'_>) -> bool {
+        self.tracked == 0 || self.has_no_key_of(command)
     }
 
-    fn has_no_key_of(&self, ask: Ask<'_>) -> bool {
+    fn has_no_key_of(&self, command: PlainCommand<'_>) -> bool {
         let is_in = |touch: KeyTouch| self.lanes.contains_key(&touch.key());
-        let has_user = ask.user_id().is_some_and(|id| is_in(KeyTouch::user(id.hash, Use::Read)));
+        let has_user =
+            command.user_id().is_some_and(|id| is_in(KeyTouch::user(id.hash, Use::Read)));
         let is_chat_in = |hash| is_in(KeyTouch::chat(hash, Use::Read));
         let has_chat = self.chats > 0
-            && match ask {
-                Ask::List { .. } => false,
-                Ask::Detail { mut ids, .. } => ids.any(|id| is_chat_in(id.hash)),
-                Ask::Advance(advance) => is_chat_in(advance.chat_id.hash),
-                Ask::MarkRead(read) => is_chat_in(read.chat_id.hash),
+            && match command {
+                PlainCommand::List { .. } => false,
+                PlainCommand::Detail { mut ids, .. } => ids.any(|id| is_chat_in(id.hash)),
+                PlainCommand::Advance(advance) => is_chat_in(advance.chat_id.hash),
+                PlainCommand::MarkRead(read) => is_chat_in(read.chat_id.hash),
             };
         self.all.is_free_for(Use::Read) && !has_user && !has_chat
     }

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::info::NodeInfo;
 use super::log::LogState;
 use super::mailbox::{Control, WorkerReport};
-use super::worker::{Local, Taken};
+use super::worker::{LocalWorker, Taken};
 use crate::command::stats::StatsReply;
 use crate::command::{BorrowedRows, Call, Command, Error, Kind, Outcome};
 use crate::limits::SCAN_ROWS;
@@ -92,7 +92,7 @@ impl Call for Handle {
             ShardId(u16::try_from(turn).unwrap_or(0))
         });
         let (sender, receiver) = oneshot::channel();
-        match Local::current(&self.node, shard) {
+        match LocalWorker::current(&self.node, shard) {
             Some(local) => local.call(command, sender),
             None => self.node.control(shard, Control::Call(command, sender)),
         }
@@ -108,7 +108,7 @@ impl Call for Handle {
 
     fn read_list<R>(&self, user_id: &str, read: impl FnOnce(BorrowedRows<'_>) -> R) -> Option<R> {
         let shard = self.shard?;
-        let local = Local::current(&self.node, shard)?;
+        let local = LocalWorker::current(&self.node, shard)?;
         if self.node.turned_away(Kind::List).is_some() {
             return None;
         }

@@ -32,7 +32,7 @@ use crate::types::ShardId;
 #[derive(Debug)]
 pub enum PeerMessage {
     /// An operation to run. Its answer goes to the router that `ReplyTo` names.
-    Request(ReplyTo, Op),
+    Operation(ReplyTo, Op),
     /// The answer to an operation.
     Answer(ReplyTo, Answer),
     /// Requests on the fast path, as the bytes that the clients sent.

@@ -32,7 +32,7 @@ use super::snapshot_requests::SnapshotRequest;
 use super::snapshotter::{Covered, SnapshotPolicy, Snapshotter};
 use super::store::{Recovered, Store, StoreOptions};
 use super::watch::{WatchHub, WatchThread};
-use super::worker::{Local, Worker};
+use super::worker::{LocalWorker, Worker};
 use crate::journal::client::EngineClient;
 use crate::journal::names::MemberNames;
 use crate::shard::Shard;
@@ -293,7 +293,7 @@ fn start_core(
         }
         let tasks = LocalSet::new();
         tasks.block_on(&runtime, async move {
-            let local = Local::new(Worker::new(shard, info, seed));
+            let local = LocalWorker::new(Worker::new(shard, info, seed));
             // A member decides nothing before its claim counts.
             if local.node().member.is_none() {
                 local.start();

@@ -55,7 +55,8 @@ impl Node {
     }
 
     /// Ends a member that is not the active any more, or whose disk failed, so that it recovers.
-    /// Requests that wait for the log are told that their outcome is unknown, and connections close.
+    /// Requests that wait for the log get the error that their outcome is unknown, and connections
+    /// close.
     ///
     /// # Errors
     /// If a thread panicked.

@@ -2,7 +2,7 @@
 //!
 //! The life of a request: a door submits a command with a [`Responder`], and the router turns it
 //! into operations. Operations for this core's shard run at once. The others are gathered for each
-//! core, and [`Local::flush`] sends them together.
+//! core, and [`LocalWorker::flush`] sends them together.
 //!
 //! A flush hands the records of all decisions to the log, and then sends the messages. At last it
 //! sends the answers, but holds those back whose records the log has not reached. An answer goes to
@@ -12,8 +12,8 @@
 //! Invariants:
 //! - Records go to the log before a message or an answer that depends on them leaves this core.
 //! - An operation reaches its shard before any message that later operations cause on other shards.
-//! - After [`Local::submit`], and after messages are taken from the mailbox, a flush follows before
-//!   the task waits.
+//! - After [`LocalWorker::submit`], and after messages are taken from the mailbox, a flush follows
+//!   before the task waits.
 //! - The log thread is woken only after the scheduled connections had their turn, so that it writes
 //!   for all of them at once.
 //! - Each responder gets exactly one outcome.
@@ -67,15 +67,15 @@ const PEER_ROWS_A_TURN: usize = 256;
 
 thread_local! {
     /// The worker that runs on this thread.
-    static CURRENT: RefCell<Option<Local>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<LocalWorker>> = const { RefCell::new(None) };
 }
 
 /// The worker of a core, shared by the tasks that run on that core.
 #[derive(Clone)]
-pub struct Local(Rc<RefCell<Worker>>);
+pub struct LocalWorker(Rc<RefCell<Worker>>);
 
 /// A request to a core: it must run `task` on its thread.
-pub fn on_core(task: impl FnOnce(&Local) + Send + 'static) -> Control {
+pub fn on_core(task: impl FnOnce(&LocalWorker) + Send + 'static) -> Control {
     Control::Run(Box::new(move || {
         // The core that runs this has set itself as the worker of the thread.
         if let Some(local) = CURRENT.with_borrow(Clone::clone) {
@@ -102,7 +102,7 @@ enum Held {
     Replies(FrameBatch),
 }
 
-/// The state of one core. The tasks of the core share it as a [`Local`].
+/// The state of one core. The tasks of the core share it as a [`LocalWorker`].
 pub struct Worker {
     shard_id: ShardId,
     shard: Shard,
@@ -133,8 +133,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker for a recovered shard, which decides nothing before [`Local::start`]. `seed` makes
-    /// the random ids of the router differ from run to run.
+    /// A worker for a recovered shard, which decides nothing before [`LocalWorker::start`]. `seed`
+    /// makes the random ids of the router differ from run to run.
     pub fn new(mut shard: Shard, node: Arc<NodeInfo>, seed: u64) -> Self {
         let shard_id = shard.id();
         let cores = usize::from(node.shards.get());
@@ -217,7 +217,7 @@ impl Worker {
                 }
                 self.send_before(&op, shard);
                 if let Some(outbound) = self.outbound.get_mut(shard.index()) {
-                    outbound.push(PeerMessage::Request(to, op));
+                    outbound.push(PeerMessage::Operation(to, op));
                 }
             }
             if self.ops.is_empty() {
@@ -271,7 +271,7 @@ impl Worker {
     /// answer has.
     fn run_op(&mut self, to: ReplyTo, op: Op) -> usize {
         let (answers, is_promise) = (self.out.answers.len(), self.promises_errors(&op));
-        self.shard.request(to, op, &mut self.out);
+        self.shard.operation(to, op, &mut self.out);
         if is_promise {
             self.hold_error(answers);
         }
@@ -471,7 +471,7 @@ impl Worker {
     /// Handles one message of another core. Returns how many rows it changed or read.
     fn take_peer(&mut self, peer: PeerMessage) -> usize {
         match peer {
-            PeerMessage::Request(to, op) => self.take_op(to, op),
+            PeerMessage::Operation(to, op) => self.take_op(to, op),
             PeerMessage::Answer(to, answer) => {
                 self.dispatch(Answered { to, answer, after_log: false });
                 0
@@ -530,7 +530,7 @@ impl Worker {
     }
 }
 
-impl Local {
+impl LocalWorker {
     /// Shares a worker among the tasks of its core.
     pub fn new(worker: Worker) -> Self {
         Self(Rc::new(RefCell::new(worker)))

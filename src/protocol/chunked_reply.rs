@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
-use super::fast_path::Frame;
+use super::fast_path::ReplyFrame;
 use super::frame::{self, HEADER_BYTES};
 use super::reply::{STATUS_OK, encode_error, too_large, write_head};
 use crate::command::Kind;
@@ -70,7 +70,7 @@ impl ChunkedReply {
             self.last.reserve(BUFFER_BYTES);
         }
         let before = self.last.len();
-        let mut part = Frame::part(&mut self.last);
+        let mut part = ReplyFrame::part(&mut self.last);
         let more = self.slices.write_slice(&mut part);
         part.end_part();
         let fits = self.full_bytes + self.last.len() <= REPLY_BYTES_MAX;

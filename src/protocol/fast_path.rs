@@ -12,7 +12,7 @@
 use bytes::BytesMut;
 
 use super::CONNECTION_ID;
-use super::frame::{HEADER_BYTES, Open};
+use super::frame::{HEADER_BYTES, OpenFrame};
 use super::msgpack::ValueReader;
 use super::reply::STATUS_OK;
 use crate::command::advance::{AdvanceRef, AdvanceReply};
@@ -34,16 +34,16 @@ const _: () = assert!(IDS_MAX * ITEM_BYTES_MAX < REPLY_BYTES_MAX);
 
 /// A request in the form of the fast path, borrowed from the input of its connection.
 #[derive(Debug, Clone, Copy)]
-pub struct FastRequest<'a> {
+pub struct PlainRequest<'a> {
     /// The client's number for the request; the reply repeats it.
     pub id: u64,
     /// The command and its arguments.
-    pub ask: Ask<'a>,
+    pub command: PlainCommand<'a>,
 }
 
-/// The command of a [`FastRequest`], with its arguments.
+/// The command of a [`PlainRequest`], with its arguments.
 #[derive(Debug, Clone, Copy)]
-pub enum Ask<'a> {
+pub enum PlainCommand<'a> {
     /// `list` without limit and cursor: all rows.
     List {
         /// The user whose rows are listed.
@@ -62,7 +62,7 @@ pub enum Ask<'a> {
     MarkRead(MarkReadRef<'a>),
 }
 
-impl<'a> Ask<'a> {
+impl<'a> PlainCommand<'a> {
     /// The kind of the command, for metrics and for the check of the role.
     pub fn kind(self) -> Kind {
         match self {
@@ -103,17 +103,19 @@ impl<'a> Iterator for Ids<'a> {
 
 /// Reads the payload of a frame, and hashes its keys. Returns `None` unless it is one of the four
 /// commands in its plain form.
-pub fn read(payload: &[u8], hasher: KeyHasher) -> Option<FastRequest<'_>> {
+pub fn read(payload: &[u8], hasher: KeyHasher) -> Option<PlainRequest<'_>> {
     let mut reader = ValueReader::new(payload);
     let 3 = reader.array()? else { return None };
     let id = reader.unsigned().filter(|id| *id != CONNECTION_ID)?;
     let kind = u8::try_from(reader.unsigned()?).ok().and_then(Kind::from_code)?;
     let mut arguments = Arguments { left: reader.array()?, reader, hasher };
-    let ask = match kind {
-        Kind::List => Ask::List { user_id: arguments.id()? },
-        Kind::Detail => Ask::Detail { ids: arguments.ids()?, user_id: arguments.next(checked)? },
-        Kind::Advance => Ask::Advance(arguments.advance()?),
-        Kind::MarkRead => Ask::MarkRead(MarkReadRef {
+    let command = match kind {
+        Kind::List => PlainCommand::List { user_id: arguments.id()? },
+        Kind::Detail => {
+            PlainCommand::Detail { ids: arguments.ids()?, user_id: arguments.next(checked)? }
+        }
+        Kind::Advance => PlainCommand::Advance(arguments.advance()?),
+        Kind::MarkRead => PlainCommand::MarkRead(MarkReadRef {
             user_id: arguments.id()?,
             chat_id: arguments.id()?,
             seq: arguments.next(sequence)??,
@@ -125,7 +127,7 @@ pub fn read(payload: &[u8], hasher: KeyHasher) -> Option<FastRequest<'_>> {
     // `list` may end in `limit` and `cursor`, the others in an idempotency key and a version. The
     // plain form has none of them, or nil.
     arguments.end(if kind == Kind::Detail { 0 } else { 2 })?;
-    Some(FastRequest { id, ask })
+    Some(PlainRequest { id, command })
 }
 
 /// Reads the arguments of a request one by one, in place.
@@ -222,14 +224,14 @@ pub fn write_list<'r>(
     rows: impl ExactSizeIterator<Item = ListRowRef<'r>>,
     out: &mut BytesMut,
 ) {
-    let mut frame = Frame::begin(id, rows.len(), out, |_| ());
+    let mut frame = ReplyFrame::begin(id, rows.len(), out, |_| ());
     list_writer::write_list(rows, &mut frame);
     frame.finish();
 }
 
 /// Appends the reply to a `detail` of at most [`IDS_MAX`] items.
 pub fn write_detail(id: u64, items: &[ChatItemRef<'_>], out: &mut BytesMut) {
-    let mut frame = Frame::begin(id, items.len(), out, |place| {
+    let mut frame = ReplyFrame::begin(id, items.len(), out, |place| {
         place.array(1);
         place.array(items.len());
     });
@@ -258,7 +260,7 @@ pub fn write_mark_read(id: u64, reply: &MarkReadReply, out: &mut BytesMut) {
 }
 
 fn write_integers(id: u64, values: &[u64], out: &mut BytesMut) {
-    let frame = Frame::begin(id, 0, out, |place| {
+    let frame = ReplyFrame::begin(id, 0, out, |place| {
         place.array(values.len());
         values.iter().for_each(|value| place.integer(*value));
     });
@@ -272,7 +274,7 @@ const ARRAY_FIX: u8 = 0x90;
 const HEAD_BYTES_MAX: usize = HEADER_BYTES + 8 * INTEGER_BYTES_MAX;
 
 /// The frame of a successful reply, or a part of it, while it is being written.
-pub(super) struct Frame<'o> {
+pub(super) struct ReplyFrame<'o> {
     out: &'o mut BytesMut,
     start: usize,
     /// The position of the next byte. The bytes of `out` behind it are room, and their content is
@@ -280,7 +282,7 @@ pub(super) struct Frame<'o> {
     at: usize,
 }
 
-impl<'o> Frame<'o> {
+impl<'o> ReplyFrame<'o> {
     /// Continues a frame at the end of `out`, without its header. [`Self::end_part`] must follow.
     pub(super) fn part(out: &'o mut BytesMut) -> Self {
         let at = out.len();
@@ -346,12 +348,12 @@ impl<'o> Frame<'o> {
 
     fn finish(self) {
         self.out.truncate(self.at);
-        let finished = Open::at(self.start).finish(self.out, REPLY_BYTES_MAX);
+        let finished = OpenFrame::at(self.start).finish(self.out, REPLY_BYTES_MAX);
         debug_assert!(finished.is_ok(), "so few rows and items always fit");
     }
 }
 
-impl ListEncoder for Frame<'_> {
+impl ListEncoder for ReplyFrame<'_> {
     #[inline(always)]
     fn begin(&mut self, rows: usize) {
         if self.out.len() < self.at + HEAD_BYTES_MAX {
@@ -548,22 +550,22 @@ mod tests {
                     _ => false,
                 };
                 prop_assert_eq!(fast.is_some(), is_plain);
-                let Some(FastRequest { id, ask }) = fast else { continue };
+                let Some(PlainRequest { id, command: plain }) = fast else { continue };
                 prop_assert_eq!(id, request_id);
-                match (&command, ask) {
-                    (Command::List(list), Ask::List { user_id }) => {
+                match (&command, plain) {
+                    (Command::List(list), PlainCommand::List { user_id }) => {
                         prop_assert_eq!(HASHER.hashed(list.user_id.as_str()), user_id);
                     }
-                    (Command::Detail(detail), Ask::Detail { ids, user_id }) => {
+                    (Command::Detail(detail), PlainCommand::Detail { ids, user_id }) => {
                         let asked = detail.ids.iter().map(|id| HASHER.hashed(id.as_str().as_bytes()));
                         prop_assert!(asked.eq(ids));
                         let asked = detail.user_id.as_ref().map(|id| HASHER.hashed(id.as_str()));
                         prop_assert_eq!(asked, user_id);
                     }
-                    (Command::Advance(advance), Ask::Advance(read)) => {
+                    (Command::Advance(advance), PlainCommand::Advance(read)) => {
                         prop_assert_eq!(advance.as_ref(HASHER), read);
                     }
-                    (Command::MarkRead(read), Ask::MarkRead(fast)) => {
+                    (Command::MarkRead(read), PlainCommand::MarkRead(fast)) => {
                         prop_assert_eq!(HASHER.hashed(read.user_id.as_str()), fast.user_id);
                         prop_assert_eq!(HASHER.hashed(read.chat_id.as_str()), fast.chat_id);
                         prop_assert_eq!(read.seq, fast.seq);
@@ -611,7 +613,7 @@ mod tests {
             }
             if let Some(fast) = read(&payload, HASHER) {
                 let request = decode_request(&payload);
-                prop_assert_eq!(request.map(|request| (request.id, request.command.kind())), Ok((fast.id, fast.ask.kind())));
+                prop_assert_eq!(request.map(|request| (request.id, request.command.kind())), Ok((fast.id, fast.command.kind())));
             }
         }
     }

@@ -85,11 +85,11 @@ pub fn header(bytes: usize, bytes_max: usize) -> Result<[u8; HEADER_BYTES], Fram
 /// A frame that is being written at the end of a buffer. [`Self::finish`] fills in its length.
 #[derive(Debug)]
 #[must_use = "a frame has no length until it is finished"]
-pub struct Open {
+pub struct OpenFrame {
     start: usize,
 }
 
-impl Open {
+impl OpenFrame {
     /// Begins a frame: appends room for its length to `out`. The caller then appends the payload.
     pub fn begin(out: &mut BytesMut) -> Self {
         let start = out.len();
@@ -150,12 +150,12 @@ mod tests {
     #[test]
     fn an_open_frame_is_finished_or_taken_back() {
         let mut out = BytesMut::from(&b"before"[..]);
-        let open = Open::begin(&mut out);
+        let open = OpenFrame::begin(&mut out);
         out.extend_from_slice(b"abc");
         open.finish(&mut out, 3).unwrap();
         assert_eq!(&out[..], b"before\0\0\0\x03abc");
 
-        let open = Open::begin(&mut out);
+        let open = OpenFrame::begin(&mut out);
         out.extend_from_slice(b"abcd");
         assert!(open.finish(&mut out, 3).is_err());
         assert_eq!(&out[..], b"before\0\0\0\x03abc");

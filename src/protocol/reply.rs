@@ -11,7 +11,7 @@ use bytes::{BufMut, BytesMut};
 use rmp::encode::ValueWriteError;
 
 use super::CONNECTION_ID;
-use super::frame::{FrameError, Open};
+use super::frame::{FrameError, OpenFrame};
 use super::msgpack::{Head, Malformed, ValueReader};
 use super::value::{Manner, Value};
 use crate::command::error::Moved;
@@ -38,7 +38,7 @@ pub fn encode_reply(id: u64, outcome: &Outcome, out: &mut BytesMut) {
 ///
 /// Replies of the fast path are written by [`super::fast_path`].
 fn encode_success(id: u64, reply: &Reply, out: &mut BytesMut) -> Result<(), Error> {
-    let open = Open::begin(out);
+    let open = OpenFrame::begin(out);
     write_head(id, STATUS_OK, out);
     let body = serde::Serialize::serialize(reply, &mut rmp_serde::Serializer::new(out.writer()));
     if let Err(error) = body {
@@ -69,7 +69,7 @@ pub fn body_of(reply: &Reply) -> Result<Vec<u8>, Error> {
 /// Appends a successful reply whose body is encoded already. Several watches send one body with
 /// their own request ids.
 pub fn encode_body(id: u64, body: &[u8], out: &mut BytesMut) {
-    let open = Open::begin(out);
+    let open = OpenFrame::begin(out);
     write_head(id, STATUS_OK, out);
     out.extend_from_slice(body);
     let finished = open.finish(out, REPLY_BYTES_MAX);
@@ -81,7 +81,7 @@ pub fn encode_error(id: u64, error: &Error, out: &mut BytesMut) {
     // A message is for people, who can do without the end of a long one.
     let cut = error.message.floor_char_boundary(TEXT_BYTES_MAX);
     let message = error.message.get(..cut).unwrap_or_default();
-    let open = Open::begin(out);
+    let open = OpenFrame::begin(out);
     write_head(id, error.code.status(), out);
     let mut writer = out.writer();
     let elements = if error.moved.is_some() { 5 } else { 2 };

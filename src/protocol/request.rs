@@ -9,7 +9,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::CONNECTION_ID;
-use super::frame::Open;
+use super::frame::OpenFrame;
 use super::msgpack::{self, Head, ValueReader};
 use super::value::{Manner, Value};
 use crate::command::{Command, Error, Kind};
@@ -108,7 +108,7 @@ pub fn encode_request_within(
     command: &Command,
     out: &mut BytesMut,
 ) -> Result<(), Error> {
-    let open = Open::begin(out);
+    let open = OpenFrame::begin(out);
     if let Err(error) = write_request(id, command, out) {
         open.abandon(out);
         return Err(Error::invalid(format!("{}: {error}", command.kind().name())));

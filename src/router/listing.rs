@@ -21,7 +21,7 @@ use crate::shard::listing::{
     order,
 };
 use crate::shard::op::{Answer, Op, ReplyTo};
-use crate::types::{Flag, ShardId, UserId};
+use crate::types::{Flag, KeyHasher, ShardId, UserId};
 
 /// A `conversations` under way.
 pub(super) struct ListingGather {
@@ -219,7 +219,7 @@ impl ListingGather {
         (self.best.len() > self.limit).then(|| self.best.last().map(Place::of)).flatten()
     }
 
-    fn finish(&mut self, hasher: crate::types::KeyHasher) -> ConversationsReply {
+    fn finish(&mut self, hasher: KeyHasher) -> ConversationsReply {
         let mut items = std::mem::take(&mut self.best);
         let more = items.len() > self.limit;
         items.truncate(self.limit);

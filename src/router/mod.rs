@@ -187,8 +187,8 @@ impl<T> Router<T> {
             Answer::Done(outcome) => Some(outcome),
             // The shard of the user gave the page. The shard of this core makes the reply from it,
             // because the reply is encoded here.
-            Answer::List(page) => self.continue_on_own_shard(to, Op::ListOn(page), out),
-            Answer::Sync(page) => self.continue_on_own_shard(to, Op::SyncOn(page), out),
+            Answer::List(page) => self.continue_on_own_shard(to, Op::ContinueList(page), out),
+            Answer::Sync(page) => self.continue_on_own_shard(to, Op::ContinueSync(page), out),
             _ => Some(mixed_up()),
         }
     }

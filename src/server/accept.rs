@@ -25,7 +25,7 @@ use crate::net::connection::{self, NetConfig};
 use crate::net::listener::Listener;
 use crate::net::stream::{Parked, Stream};
 use crate::net::wrong_protocol::HttpOnly;
-use crate::node::worker::{Local, on_core};
+use crate::node::worker::{LocalWorker, on_core};
 use crate::node::{Handle, NodeInfo};
 use crate::types::ShardId;
 
@@ -92,7 +92,7 @@ impl Opening<'_> {
                 turns.rotate_left(1);
                 let Some((shard, router)) = turns.front().cloned() else { return };
                 let shared = shared.clone();
-                let serve = move |local: &Local| {
+                let serve = move |local: &LocalWorker| {
                     let local = local.clone();
                     let serving = serve_http(stream, guest, router, shared);
                     tokio::task::spawn_local(async move { local.in_turns(serving).await });

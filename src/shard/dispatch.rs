@@ -14,7 +14,7 @@ use crate::command::{Class, Reply, ShardCommand};
 
 impl Shard {
     /// Runs an operation. Puts its answer into `out`, in this step or in a later one.
-    pub fn request(&mut self, to: ReplyTo, op: Op, out: &mut Output) {
+    pub fn operation(&mut self, to: ReplyTo, op: Op, out: &mut Output) {
         self.count_command();
         let Properties { class, promises, .. } = op.properties();
         if class == Class::Write
@@ -89,8 +89,8 @@ impl Shard {
             Op::Places(arrivals) => places::places(slots, &arrivals).into(),
             Op::Import(import, places) => import::import(self, &import, &places, out),
             Op::ImportRemovals(removals) => import::import_removals(self, removals, out).into(),
-            Op::ListOn(page) => rows::continue_list(*page),
-            Op::SyncOn(page) => sync::continue_sync(*page),
+            Op::ContinueList(page) => rows::continue_list(*page),
+            Op::ContinueSync(page) => sync::continue_sync(*page),
             Op::Rows(user_ids) => rows::rows(slots, user_ids).into(),
             Op::Conversations(listing, part) => {
                 conversations::conversations(slots, &listing, &part).into()

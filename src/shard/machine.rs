@@ -265,7 +265,7 @@ impl Shard {
         self.growth_refusal.clone().map_or(Ok(()), Err)
     }
 
-    /// Counts a command that the fast path replied to, without [`Self::request`].
+    /// Counts a command that the fast path replied to, without [`Self::operation`].
     pub fn count_command(&mut self) {
         self.commands += 1;
     }

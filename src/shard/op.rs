@@ -102,9 +102,9 @@ pub enum Op {
     /// chats have removed their members.
     ImportRemovals(Vec<Removal>),
     /// Makes the next slice of a long list. Any shard can do it.
-    ListOn(Box<ListPage>),
+    ContinueList(Box<ListPage>),
     /// Makes the next slice of a page of `sync` over many rows. Any shard can do it.
-    SyncOn(Box<SyncPage>),
+    ContinueSync(Box<SyncPage>),
     /// Asks for the rows of these users, as they are at this instant.
     Rows(Vec<UserId>),
     /// Makes a part of a `conversations`, from rows whose chats this shard owns.
@@ -123,8 +123,8 @@ pub enum Op {
     ReadRows(UserId, Vec<RowRequest>, IdempotencyKey),
     /// Asks what the chat knows, for `explain`.
     ExplainChat(Explain),
-    /// Begins `erase_user`, and takes its idempotency key. The answer is the user's rows, or for a
-    /// repeat the first reply.
+    /// Begins `erase_user`, and reserves its idempotency key. The answer is the user's rows, or for
+    /// a repeat the first reply.
     EraseBegin(EraseUser),
     /// Removes the user from these chats, which this shard owns.
     EraseMember(UserId, Vec<ChatId>),
@@ -184,9 +184,9 @@ pub enum Answer {
     ExportRows(Vec<Option<ExportRow>>),
     /// Counts of the shard, for `stats`.
     Stats(ShardStats),
-    /// A list of more slices than are made so far. [`Op::ListOn`] makes the next slice.
+    /// A list of more slices than are made so far. [`Op::ContinueList`] makes the next slice.
     List(Box<ListPage>),
-    /// A page of `sync` that is not whole yet. [`Op::SyncOn`] makes the next slice.
+    /// A page of `sync` that is not whole yet. [`Op::ContinueSync`] makes the next slice.
     Sync(Box<SyncPage>),
     /// The rows of each user that was asked for.
     Rows(Vec<UserRows>),

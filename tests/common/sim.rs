@@ -258,7 +258,7 @@ impl SimNode {
         let mut out = Output::default();
         self.cores[to].tick(TimeMs::new(self.now).unwrap());
         match cargo {
-            Cargo::Request(from, op) => self.cores[to].request(from, op, &mut out),
+            Cargo::Request(from, op) => self.cores[to].operation(from, op, &mut out),
             Cargo::Message(envelope) => self.cores[to].message(envelope, &mut out),
             Cargo::Answer(entry, answer) => {
                 let mut ops = Vec::new();
@@ -365,8 +365,8 @@ impl SimNode {
         *self = self.crashed_with_snapshot(shards, &snapshot);
     }
 
-    /// Begins a snapshot on one core. The other cores begin with [`Self::finish_snapshot`], or when a
-    /// message of a core that has begun reaches them.
+    /// Begins a snapshot on one core. The other cores begin with [`Self::finish_snapshot`], or when
+    /// a message of a core that has begun reaches them.
     pub fn begin_snapshot(&mut self, core: u16) {
         self.snapshot_number += 1;
         self.snapshot = SimSnapshot { blocks: Vec::new(), log_start: self.log.len() };

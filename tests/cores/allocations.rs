@@ -5,7 +5,7 @@ use allocation_counter::measure;
 use bytes::BytesMut;
 use chatshard::command::Command;
 use chatshard::node::worker::fast_path::prefetch_keys;
-use chatshard::protocol::fast_path::{self, Ask};
+use chatshard::protocol::fast_path::{self, PlainCommand};
 use chatshard::protocol::{encode_request, frame};
 use chatshard::shard::Shard;
 use chatshard::shard::op::{Op, Output, ReplyTo};
@@ -50,7 +50,7 @@ impl Filled {
             unreachable!("it is an import")
         };
         let to = ReplyTo { core: ShardId(0), entry: 0, part: 0 };
-        shard.core.request(to, Op::Import(import.into(), Vec::new()), &mut shard.out);
+        shard.core.operation(to, Op::Import(import.into(), Vec::new()), &mut shard.out);
         while !shard.out.messages.is_empty() {
             for (_, envelope) in std::mem::take(&mut shard.out.messages) {
                 shard.core.message(envelope, &mut shard.out);
@@ -66,25 +66,25 @@ impl Filled {
         self.out.records.clear();
         let request = fast_path::read(payload, HASHER).expect("it is plain");
         self.core.prefetch(&[prefetch_keys(&request)]);
-        match request.ask {
-            Ask::List { user_id } => {
+        match request.command {
+            PlainCommand::List { user_id } => {
                 let rows = self.core.read_list(user_id, fast_path::ROWS_MAX).unwrap();
                 assert_eq!(rows.len(), CHATS);
                 fast_path::write_list(request.id, rows, reply);
             }
-            Ask::Detail { ids, user_id } => {
+            PlainCommand::Detail { ids, user_id } => {
                 let tell = |items: &[_]| {
                     assert!(!items.is_empty());
                     fast_path::write_detail(request.id, items, reply);
                 };
                 self.core.read_details(ids, user_id, tell).unwrap();
             }
-            Ask::Advance(advance) => {
+            PlainCommand::Advance(advance) => {
                 let told = self.core.fast_advance(advance, &mut self.out).unwrap().unwrap();
                 assert_eq!(self.out.records.count(), 1, "it is logged");
                 fast_path::write_advance(request.id, &told, reply);
             }
-            Ask::MarkRead(read) => {
+            PlainCommand::MarkRead(read) => {
                 let told = self.core.fast_mark_read(read, &mut self.out).unwrap().unwrap();
                 assert_eq!(self.out.records.count(), 1, "it is logged");
                 fast_path::write_mark_read(request.id, &told, reply);

@@ -33,7 +33,7 @@ impl Alone {
         let mut done = self.router.submit((), command, &mut asked);
         while done.is_none() {
             for (_, to, op) in std::mem::take(&mut asked) {
-                self.core.request(to, op, &mut self.out);
+                self.core.operation(to, op, &mut self.out);
             }
             for (_, envelope) in std::mem::take(&mut self.out.messages) {
                 self.core.message(envelope, &mut self.out);

@@ -29,7 +29,7 @@ use chatshard::net::connection::{self, NetConfig};
 use chatshard::net::stream::Parked;
 use chatshard::node::clock::shared::Source;
 use chatshard::node::log::LogMode;
-use chatshard::node::worker::{Local, Worker};
+use chatshard::node::worker::{LocalWorker, Worker};
 use chatshard::node::{Handle, NodeInfo};
 use chatshard::protocol::encode_request;
 use chatshard::router::Router;
@@ -73,7 +73,7 @@ fn core(shard: u16, shards: u16) -> Shard {
 /// Lets a core serve until `test` ends.
 fn beside(core: Shard, node: &Arc<NodeInfo>, test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let local = Local::new(Worker::new(core, Arc::clone(node), 1));
+    let local = LocalWorker::new(Worker::new(core, Arc::clone(node), 1));
     local.start();
     let tasks = LocalSet::new();
     tasks.spawn_local(local.serve());
@@ -282,7 +282,7 @@ fn what_a_stop_left_open_goes_out_without_a_request() {
     router.submit((), command(Kind::Create, create), &mut asked);
     for (shard, to, op) in asked {
         assert_eq!(shard, ShardId(0));
-        before.request(to, op, &mut out);
+        before.operation(to, op, &mut out);
     }
     assert_eq!(out.messages.len(), 1, "a delivery, which is lost");
 
@@ -327,7 +327,7 @@ impl Alone {
     /// Runs an operation, with everything that follows from it.
     fn run(&mut self, op: Op) -> Answer {
         let to = ReplyTo { core: ShardId(0), entry: 0, part: 0 };
-        self.core.request(to, op, &mut self.out);
+        self.core.operation(to, op, &mut self.out);
         while !self.out.messages.is_empty() {
             for (_, envelope) in std::mem::take(&mut self.out.messages) {
                 self.core.message(envelope, &mut self.out);
@@ -372,7 +372,7 @@ impl Alone {
             match answer {
                 Answer::List(page) => {
                     meanwhile(self);
-                    answer = self.run(Op::ListOn(page));
+                    answer = self.run(Op::ContinueList(page));
                 }
                 Answer::Done(Ok(Reply::List(list))) => return (list, steps),
                 other => panic!("{other:?}"),
@@ -388,7 +388,7 @@ impl Alone {
             match answer {
                 Answer::Sync(page) => {
                     meanwhile(self);
-                    answer = self.run(Op::SyncOn(page));
+                    answer = self.run(Op::ContinueSync(page));
                 }
                 Answer::Done(Ok(Reply::Sync(reply))) => return (reply, steps),
                 other => panic!("{other:?}"),
@@ -498,7 +498,7 @@ fn verify_looks_at_a_giant_in_many_steps() {
     router.submit((), command(Kind::Verify, json!({})), &mut asked);
     let outcome = loop {
         let (_, to, op) = asked.pop().expect("it asks one thing after the other");
-        shard.core.request(to, op, &mut shard.out);
+        shard.core.operation(to, op, &mut shard.out);
         let answer = shard.out.answers.pop().unwrap().answer;
         most = most.max(match &answer {
             Answer::VerifySlots(view) | Answer::VerifyPage(view, _) => {
@@ -544,7 +544,7 @@ fn a_giant_is_dissolved_in_many_steps() {
     };
     let to = ReplyTo { core: ShardId(0), entry: 0, part: 0 };
     let mut dissolve = Some(operation(Kind::Dissolve, json!({"chat_id": "giant"})));
-    let mut messages = step(&mut |core, out| core.request(to, dissolve.take().unwrap(), out));
+    let mut messages = step(&mut |core, out| core.operation(to, dissolve.take().unwrap(), out));
     while let Some((_, envelope)) = messages.pop() {
         let mut envelope = Some(envelope);
         messages.extend(step(&mut |core, out| core.message(envelope.take().unwrap(), out)));

@@ -30,7 +30,7 @@ use chatshard::node::offload::Offload;
 use chatshard::node::snapshotter::{Covered, SnapshotPolicy, Snapshotter};
 use chatshard::node::store::{Store, StoreOptions};
 use chatshard::node::watch::WatchHub;
-use chatshard::node::worker::{Local, Worker};
+use chatshard::node::worker::{LocalWorker, Worker};
 use chatshard::types::{KeyHasher, ShardCount, ShardId};
 use snapshot::{FaultyDisk, LogWriter};
 use tokio::sync::oneshot;
@@ -389,7 +389,7 @@ impl Life {
                 .slices_of(2)
                 .raising(recovered.baseline);
         let cores = recovered.shards.into_iter().map(|core| {
-            let local = Local::new(Worker::new(core, Arc::clone(&info), seed));
+            let local = LocalWorker::new(Worker::new(core, Arc::clone(&info), seed));
             let serving = Box::pin(local.serve());
             SimCore { serving, wake: Arc::new(Flag(AtomicBool::new(true))) }
         });

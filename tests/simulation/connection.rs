@@ -9,7 +9,7 @@ use chatshard::limits::REPLY_BYTES_MAX;
 use chatshard::net::fast_path::{Destination, FastPath};
 use chatshard::net::order::{Going, Order, OrderKey};
 use chatshard::node::responder::{ReadyReply, ReplyBody, ReplyQueue, RequestInfo, Responder};
-use chatshard::node::worker::Local;
+use chatshard::node::worker::LocalWorker;
 use chatshard::protocol::{decode_reply, encode_request, fast_path, frame};
 use serde_json::Value;
 
@@ -28,7 +28,7 @@ pub struct Connection {
 }
 
 /// Submits a request to a core, as a connection does.
-fn submit(Going { asked, work, order_key }: Going, replies: &Rc<ReplyQueue>, local: &Local) {
+fn submit(Going { asked, work, order_key }: Going, replies: &Rc<ReplyQueue>, local: &LocalWorker) {
     let mark = OrderKey::mark(order_key, false);
     local.submit(Responder::of_connection(replies, asked, work.kind(), mark), work);
 }

@@ -2,9 +2,9 @@
 //! parts in one thread. They act only when the world says so.
 //!
 //! These parts are production's: the cores at work with their mailboxes, gates and routers
-//! (`Local::serve`), the log's queue and the turns of its thread, the steps of snapshots, recovery.
-//! The world replaces threads, clock and file system. It polls a core only after it was woken, so a
-//! missing wake-up is found.
+//! (`LocalWorker::serve`), the log's queue and the turns of its thread, the steps of snapshots,
+//! recovery. The world replaces threads, clock and file system. It polls a core only after it was
+//! woken, so a missing wake-up is found.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -30,7 +30,7 @@ use chatshard::node::offload::Offload;
 use chatshard::node::snapshotter::{Covered, SnapshotPolicy, Snapshotter};
 use chatshard::node::store::{Store, StoreOptions};
 use chatshard::node::watch::WatchHub;
-use chatshard::node::worker::{Local, Worker};
+use chatshard::node::worker::{LocalWorker, Worker};
 use chatshard::types::{KeyHasher, ShardCount};
 use serde_json::Value;
 use snapshot::{Disk, FaultyDisk, LogWriter};
@@ -135,7 +135,7 @@ pub struct Node {
 }
 
 struct SimCore {
-    local: Local,
+    local: LocalWorker,
     serving: Pin<Box<dyn Future<Output = ()>>>,
     wake: Arc<Flag>,
 }
@@ -533,7 +533,7 @@ impl Node {
                 .raising(recovered.baseline);
         let start_core = |mut core: chatshard::shard::Shard| {
             core.remember_at_least(seed % 40);
-            let local = Local::new(Worker::new(core, Arc::clone(&info), seed));
+            let local = LocalWorker::new(Worker::new(core, Arc::clone(&info), seed));
             local.start();
             let serving = Box::pin(local.clone().serve());
             SimCore { local, serving, wake: Arc::new(Flag(AtomicBool::new(true))) }
@@ -551,7 +551,7 @@ impl Node {
         })
     }
 
-    pub fn core(&self, core: usize) -> Local {
+    pub fn core(&self, core: usize) -> LocalWorker {
         self.cores[core].local.clone()
     }
 

@@ -148,7 +148,7 @@ fn head(payload: &[u8]) -> Option<(u64, Key)> {
 }
 
 fn answer(id: u64, key: Key, ready: &Ready, out: &mut BytesMut) {
-    let open = frame::Open::begin(out);
+    let open = frame::OpenFrame::begin(out);
     out.put_u8(0x93);
     // Memory takes every write, so the result is ignored.
     let _ = rmp::encode::write_uint(&mut out.writer(), id);

@@ -14,7 +14,7 @@
 use bytes::BytesMut;
 use smallvec::SmallVec;
 
-use super::{Local, PrefetchKeys, Taken, Worker};
+use super::{LocalWorker, PrefetchKeys, Taken, Worker};
 use crate::command::{Error, Sorted};
 use crate::limits::{CROSS_CORE_MAX, SCAN_ROWS_AT_ONCE};
 use crate::node::buffers;
@@ -23,7 +23,7 @@ use crate::node::log::LogMode;
 use crate::node::mailbox::PeerMessage;
 use crate::node::responder::{ReplySplitter, Responder};
 use crate::protocol::decode_request;
-use crate::protocol::fast_path::{self, Ask, FastRequest};
+use crate::protocol::fast_path::{self, PlainCommand, PlainRequest};
 use crate::router::Router;
 use crate::shard::Shard;
 use crate::shard::op::{Answer, Answered, Op, Output, ReplyTo};
@@ -77,23 +77,23 @@ impl SparePool {
 }
 
 /// The keys by which a request's memory can be prefetched.
-pub fn prefetch_keys(request: &FastRequest<'_>) -> PrefetchKeys {
-    let chat_hash = match request.ask {
-        Ask::List { .. } => None,
-        Ask::Detail { mut ids, .. } => ids.next().map(|id| id.hash),
-        Ask::Advance(advance) => Some(advance.chat_id.hash),
-        Ask::MarkRead(read) => Some(read.chat_id.hash),
+pub fn prefetch_keys(request: &PlainRequest<'_>) -> PrefetchKeys {
+    let chat_hash = match request.command {
+        PlainCommand::List { .. } => None,
+        PlainCommand::Detail { mut ids, .. } => ids.next().map(|id| id.hash),
+        PlainCommand::Advance(advance) => Some(advance.chat_id.hash),
+        PlainCommand::MarkRead(read) => Some(read.chat_id.hash),
     };
-    PrefetchKeys { user_hash: request.ask.user_id().map(|id| id.hash), chat_hash }
+    PrefetchKeys { user_hash: request.command.user_id().map(|id| id.hash), chat_hash }
 }
 
-impl Local {
+impl LocalWorker {
     /// Runs a request if this core owns all its keys. Appends the reply to `out` if it may leave
     /// now, and the caller counts it. Otherwise calls `responder`, and the reply comes through
     /// that. The caller must flush afterwards.
     pub fn answer(
         &self,
-        request: FastRequest<'_>,
+        request: PlainRequest<'_>,
         responder: impl FnOnce() -> Responder,
         out: &mut BytesMut,
     ) -> Taken<()> {
@@ -110,35 +110,35 @@ impl Local {
     /// caller must flush afterwards.
     pub fn forward(
         &self,
-        request: &FastRequest<'_>,
+        request: &PlainRequest<'_>,
         payload: &[u8],
         responder: impl FnOnce() -> Responder,
     ) -> bool {
-        self.0.borrow_mut().forward(request.ask, payload, responder)
+        self.0.borrow_mut().forward(request.command, payload, responder)
     }
 }
 
 impl Worker {
     fn answer(
         &mut self,
-        FastRequest { id, ask }: FastRequest<'_>,
+        PlainRequest { id, command }: PlainRequest<'_>,
         rows_max: usize,
         to: impl FnOnce(&mut Router<Responder>, ShardId) -> ReplyTo,
         out: &mut BytesMut,
     ) -> Taken<()> {
-        match ask {
-            Ask::List { user_id } => self.read(|shard| {
+        match command {
+            PlainCommand::List { user_id } => self.read(|shard| {
                 fast_path::write_list(id, shard.read_list(user_id, rows_max)?, out);
                 Some(())
             }),
-            Ask::Detail { ids, user_id } => self.read(|shard| {
+            PlainCommand::Detail { ids, user_id } => self.read(|shard| {
                 shard.read_details(ids, user_id, |items| fast_path::write_detail(id, items, out))
             }),
-            Ask::Advance(advance) => {
+            PlainCommand::Advance(advance) => {
                 let encode = |reply, out: &mut _| fast_path::write_advance(id, &reply, out);
                 self.write(|shard, records| shard.fast_advance(advance, records), encode, to, out)
             }
-            Ask::MarkRead(read) => {
+            PlainCommand::MarkRead(read) => {
                 let encode = |reply, out: &mut _| fast_path::write_mark_read(id, &reply, out);
                 self.write(|shard, records| shard.fast_mark_read(read, records), encode, to, out)
             }
@@ -192,11 +192,11 @@ impl Worker {
 
     fn forward(
         &mut self,
-        ask: Ask<'_>,
+        command: PlainCommand<'_>,
         payload: &[u8],
         responder: impl FnOnce() -> Responder,
     ) -> bool {
-        let other = self.owner(ask).filter(|owner| *owner != self.shard_id);
+        let other = self.owner(command).filter(|owner| *owner != self.shard_id);
         let Some(outbound) = other.and_then(|other| self.outbound.get_mut(other.index())) else {
             return false;
         };
@@ -216,18 +216,18 @@ impl Worker {
 
     /// The shard that owns all keys of a request. `None` if several shards may take part. A
     /// `mark_read` may go on from the chat to the user's row, and later requests must wait for it.
-    fn owner(&self, ask: Ask<'_>) -> Option<ShardId> {
+    fn owner(&self, command: PlainCommand<'_>) -> Option<ShardId> {
         let owner = |hash: u64| KeyHasher::slot_of_hash(hash).shard(self.node.shards);
-        match ask {
-            Ask::List { user_id } => Some(owner(user_id.hash)),
-            Ask::Advance(advance) => Some(owner(advance.chat_id.hash)),
-            Ask::Detail { ids, user_id } => {
+        match command {
+            PlainCommand::List { user_id } => Some(owner(user_id.hash)),
+            PlainCommand::Advance(advance) => Some(owner(advance.chat_id.hash)),
+            PlainCommand::Detail { ids, user_id } => {
                 let hashes = ids.map(|id| id.hash).chain(user_id.map(|id| id.hash));
                 let mut owners = hashes.map(owner);
                 let first = owners.next()?;
                 owners.all(|other| other == first).then_some(first)
             }
-            Ask::MarkRead(_) => None,
+            PlainCommand::MarkRead(_) => None,
         }
     }
 

@@ -8,12 +8,12 @@ use std::sync::atomic::Ordering;
 
 use snapshot::{Batch, Lsn, Planted, is_planted};
 
-use super::{Local, Worker};
+use super::{LocalWorker, Worker};
 use crate::command::{Error, Kind};
 use crate::shard::events::slot_of;
 use crate::shard::op::{Answer, Op};
 
-impl Local {
+impl LocalWorker {
     /// Begins to decide. The next flush sends the deliveries that the outboxes still hold.
     pub fn start(&self) {
         self.0.borrow_mut().start();
@@ -26,8 +26,8 @@ impl Local {
 }
 
 impl Worker {
-    /// Whether an error of this operation waits for the log like a reply: on a member, the state that
-    /// it tells of may not be committed yet.
+    /// Whether an error of this operation waits for the log like a reply: on a member, the state
+    /// that it tells of may not be committed yet.
     pub(super) fn promises_errors(&self, op: &Op) -> bool {
         self.node.member.is_some() && op.properties().promises
     }

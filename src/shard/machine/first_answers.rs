@@ -278,7 +278,7 @@ mod tests {
 
     fn answer(shard: &mut Shard, op: Op) -> Answer {
         let mut out = Output::default();
-        shard.request(ReplyTo { core: ShardId(0), entry: 0, part: 0 }, op, &mut out);
+        shard.operation(ReplyTo { core: ShardId(0), entry: 0, part: 0 }, op, &mut out);
         out.answers.remove(0).answer
     }
 

@@ -185,7 +185,7 @@ mod tests {
             let (chats, members) = (first..first + 1000).map(lines).unzip();
             let import = Import { chats, members, merge: None, idempotency_key: None };
             let mut out = Output::default();
-            shard.request(to, Op::Import(import.into(), Vec::new()), &mut out);
+            shard.operation(to, Op::Import(import.into(), Vec::new()), &mut out);
             let mut messages = VecDeque::from(std::mem::take(&mut out.messages));
             while let Some((_, envelope)) = messages.pop_front() {
                 shard.message(envelope, &mut out);

@@ -64,11 +64,11 @@ impl Op {
             Self::Places(arrivals) => READ.with_rows(arrivals.lines()),
             Self::Import(..) => WRITE.reaches(Reach::Anybody).with_rows(ALWAYS_LARGE),
             Self::ImportRemovals(_) => WRITE.with_rows(ALWAYS_LARGE),
-            Self::ListOn(page) => {
+            Self::ContinueList(page) => {
                 Properties { rows_held: page.rows_held(), ..READ.with_rows(SCAN_ROWS) }
             }
             // The log has all that the page shows before the first slice leaves its shard.
-            Self::SyncOn(page) => {
+            Self::ContinueSync(page) => {
                 Properties { rows_held: page.changes_held(), ..READ.with_rows(SCAN_ROWS) }
             }
             Self::Rows(_) => READ,

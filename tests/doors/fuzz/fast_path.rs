@@ -8,7 +8,7 @@ use chatshard::command::advance::AdvanceReply;
 use chatshard::command::mark_read::MarkReadReply;
 use chatshard::command::{Command, Error};
 use chatshard::limits::REQUEST_BYTES_MAX;
-use chatshard::protocol::fast_path::{self, Ask, FastRequest};
+use chatshard::protocol::fast_path::{self, PlainCommand, PlainRequest};
 use chatshard::protocol::{decode_request, encode_error, encode_reply, frame};
 use chatshard::types::KeyHasher;
 
@@ -55,27 +55,30 @@ fn answered(node: &mut SimNode, id: u64, command: Command) -> BytesMut {
 }
 
 /// A request on the fast path, as `node::worker::fast_path` answers it on a node of one shard.
-fn run_fast(node: &mut SimNode, FastRequest { id, ask }: FastRequest<'_>) -> Option<BytesMut> {
+fn run_fast(
+    node: &mut SimNode,
+    PlainRequest { id, command }: PlainRequest<'_>,
+) -> Option<BytesMut> {
     let mut out = BytesMut::new();
     let told = |result: Result<(), Error>, out: &mut BytesMut| {
         result.unwrap_or_else(|error| encode_error(id, &error, out));
     };
     node.at_core(0, |core, records| {
-        match ask {
-            Ask::List { user_id } => {
+        match command {
+            PlainCommand::List { user_id } => {
                 fast_path::write_list(id, core.read_list(user_id, fast_path::ROWS_MAX)?, &mut out);
             }
-            Ask::Detail { ids, user_id } => {
+            PlainCommand::Detail { ids, user_id } => {
                 core.read_details(ids, user_id, |items| {
                     fast_path::write_detail(id, items, &mut out)
                 })?;
             }
-            Ask::Advance(advance) => {
+            PlainCommand::Advance(advance) => {
                 let write = |reply: AdvanceReply| fast_path::write_advance(id, &reply, &mut out);
                 let done = core.fast_advance(advance, records)?.map(write);
                 told(done, &mut out);
             }
-            Ask::MarkRead(read) => {
+            PlainCommand::MarkRead(read) => {
                 let write = |reply: MarkReadReply| fast_path::write_mark_read(id, &reply, &mut out);
                 let done = core.fast_mark_read(read, records)?.map(write);
                 told(done, &mut out);

@@ -6,7 +6,7 @@
 
 use bytes::BytesMut;
 use chatshard::protocol::FrameError;
-use chatshard::protocol::frame::{self, HEADER_BYTES, Open};
+use chatshard::protocol::frame::{self, HEADER_BYTES, OpenFrame};
 
 use super::bytes::Bytes;
 
@@ -30,7 +30,7 @@ pub fn run(input: &[u8]) {
     }
     let mut written = BytesMut::new();
     for payload in &frames {
-        let open = Open::begin(&mut written);
+        let open = OpenFrame::begin(&mut written);
         written.extend_from_slice(payload);
         open.finish(&mut written, bytes_max).unwrap();
     }

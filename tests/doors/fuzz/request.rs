@@ -9,7 +9,7 @@ use chatshard::command::list::List;
 use chatshard::command::mark_read::MarkRead;
 use chatshard::command::{Command, ErrorCode};
 use chatshard::limits::{REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
-use chatshard::protocol::fast_path::{self, Ask, FastRequest};
+use chatshard::protocol::fast_path::{self, PlainCommand, PlainRequest};
 use chatshard::protocol::{
     CONNECTION_ID, RefusedRequest, Request, decode_reply, decode_request, encode_error,
     encode_request, frame,
@@ -58,20 +58,20 @@ fn can_be_told(RefusedRequest { id, kind, error }: RefusedRequest) {
     assert_eq!(answer.outcome, Err(error));
 }
 
-fn assert_same(request: &Request, FastRequest { id, ask }: FastRequest<'_>) {
+fn assert_same(request: &Request, PlainRequest { id, command: plain }: PlainRequest<'_>) {
     assert_eq!(request.id, id);
     let text = |id| std::str::from_utf8(id).unwrap();
     let user = |id| UserId::new(text(id)).unwrap();
     let chat = |id| ChatId::new(text(id)).unwrap();
-    let command: Command = match ask {
-        Ask::List { user_id } => {
+    let command: Command = match plain {
+        PlainCommand::List { user_id } => {
             List { user_id: user(user_id.id), limit: None, cursor: None }.into()
         }
-        Ask::Detail { ids, user_id } => {
+        PlainCommand::Detail { ids, user_id } => {
             let ids = ids.map(|id| chat(id.id));
             Detail { ids: ids.collect(), user_id: user_id.map(|user_id| user(user_id.id)) }.into()
         }
-        Ask::MarkRead(read) => MarkRead {
+        PlainCommand::MarkRead(read) => MarkRead {
             user_id: user(read.user_id.id),
             chat_id: chat(read.chat_id.id),
             seq: read.seq,
@@ -79,7 +79,7 @@ fn assert_same(request: &Request, FastRequest { id, ask }: FastRequest<'_>) {
             if_version: None,
         }
         .into(),
-        Ask::Advance(read) => {
+        PlainCommand::Advance(read) => {
             let Command::Advance(advance) = &request.command else { panic!("no advance") };
             assert_eq!(advance.as_ref(HASHER), read);
             assert!(advance.idempotency_key.is_none() && advance.if_version.is_none());

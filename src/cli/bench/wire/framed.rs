@@ -12,7 +12,7 @@ use crate::cli::bench::work::LoadRequest;
 use crate::command::hello::Hello;
 use crate::command::{Kind, Reply};
 use crate::limits::{REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
-use crate::protocol::frame::{self, HEADER_BYTES, Open};
+use crate::protocol::frame::{self, HEADER_BYTES, OpenFrame};
 use crate::protocol::reply::STATUS_OK;
 use crate::protocol::{decode_reply, encode_request_within};
 
@@ -89,7 +89,7 @@ impl Wire for Framed {
 
     fn encode(&mut self, ask: LoadRequest, slot: RequestSlot, out: &mut BytesMut) {
         self.remember(ask, slot);
-        let open = Open::begin(out);
+        let open = OpenFrame::begin(out);
         // [slot, code, arguments]
         out.extend_from_slice(&[0x93, 0xcd]);
         out.put_u16(slot);
