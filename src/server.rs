@@ -12,6 +12,8 @@
 //! - `engine`: the engine of a member's journal
 //! - `accept`: opens the doors
 //! - `admin`: the routes of the admin listener
+//! - `giving`: what a member gives to another one that copies its data
+//! - `joining`: copies the data of another member
 //!
 //! Invariant: the admin listener is open before recovery begins, so that it can report a long
 //! recovery as "starting". The other doors open when the data is there.
@@ -22,6 +24,8 @@ mod credentials;
 mod descriptors;
 mod doors;
 pub mod engine;
+mod giving;
+mod joining;
 mod listeners;
 
 use std::io;
@@ -34,12 +38,13 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tracing::{error, info, warn};
 
-use crate::access::Endpoint;
+use crate::access::{Endpoint, Role};
 use crate::admission::Door;
 use crate::config::{Config, FsyncMode, LogSwitch};
 use crate::metrics::SharedMeter;
 pub use crate::node::error::{NodeError, StoreError};
 use crate::node::log::LogMode;
+use crate::node::member_thread::AfterStint;
 use crate::node::snapshotter::SnapshotPolicy;
 use crate::node::stop::STOP_TIMEOUT;
 use crate::node::{Handle, Node, NodeOptions, start};
@@ -47,6 +52,7 @@ use accept::Opening;
 use admin::LateNode;
 use credentials::Credentials;
 use doors::Doors;
+use joining::{JoinParts, JoinProgress, JoinThread};
 use listeners::Listeners;
 
 /// Most connections of the admin listener that have shown their credentials.
@@ -188,14 +194,25 @@ async fn serve(
     std::thread::spawn(move || on_ready(&told));
 
     loop {
-        tokio::select! {
+        let next = tokio::select! {
             () = &mut stop => break,
-            () = node.over() => {}
-        }
+            next = node.over() => next,
+        };
         info!("this member begins again as a standby");
         late.set(None);
         current.set(None);
         node.demote().await?;
+        if next == AfterStint::Copy {
+            let mut joining = join(&config, &options, &late)?;
+            tokio::select! {
+                () = joining.ended() => {}
+                () = &mut stop => {
+                    joining.cancel().await;
+                    return Ok(());
+                }
+            }
+            late.set(None);
+        }
         node = tokio::select! {
             node = begin(&options) => node?,
             () = &mut stop => return Ok(()),
@@ -217,6 +234,24 @@ async fn begin(options: &NodeOptions) -> Result<Node, StartError> {
     tokio::task::spawn_local(Arc::clone(&node.info.memory).keep_looking());
     tokio::task::spawn_local(Arc::clone(&node.info.clock).keep_looking());
     Ok(node)
+}
+
+/// Begins to copy the data of another member.
+fn join(config: &Config, options: &NodeOptions, late: &LateNode) -> Result<JoinThread, StartError> {
+    let missing = || StartError::Journal("the node is no member of a journal".to_owned());
+    let journal = options.journal.as_ref().ok_or_else(missing)?;
+    let token = config.tokens.first(Role::Full);
+    let parts = JoinParts {
+        dir: options.data_dir.clone(),
+        segment_bytes_max: options.segment_bytes_max,
+        client: journal.client.clone(),
+        own: journal.names.member.clone(),
+        token: token.map(|token| String::from_utf8_lossy(token.expose()).into_owned()),
+        tls: None,
+    };
+    let progress = JoinProgress::default();
+    late.set_joining(progress.clone());
+    Ok(JoinThread::start(parts, progress)?)
 }
 
 fn warn_of_open_doors(config: &Config, addresses: &Addresses) {

@@ -88,6 +88,11 @@ impl<F: DiskFile> Window<F> {
         self.chunk_bytes = CHUNK_BYTES_FIRST;
     }
 
+    /// The file itself.
+    pub(crate) fn into_file(self) -> F {
+        self.file
+    }
+
     /// Length of the file in bytes, as it was opened or refreshed.
     pub(crate) fn len(&self) -> u64 {
         self.len

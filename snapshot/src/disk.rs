@@ -46,6 +46,8 @@ pub trait Disk: Clone + std::fmt::Debug + Send + Sync + 'static {
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
     /// Creates a directory and its parents. A directory that exists is no error.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory that is empty. A directory that is missing is no error.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable, after files were created, renamed or removed.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
@@ -153,6 +155,13 @@ impl Disk for RealDisk {
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         std::fs::create_dir_all(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        match std::fs::remove_dir(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

@@ -24,6 +24,9 @@ use crate::version::SNAPSHOT_VERSION;
 use crate::{Lsn, ReadError};
 
 pub(crate) const HEADER_MAGIC: [u8; 8] = *b"chshimg\n";
+/// How often a directory is listed at most, if each time its newest snapshot is removed before it
+/// can be opened.
+const LISTINGS_MAX: usize = 8;
 const FOOTER_MAGIC: [u8; 8] = *b"chshend\n";
 
 /// magic 8, version 4, node id 8, start LSN 8, checksum 4
@@ -171,6 +174,45 @@ pub(crate) fn list_snapshots<D: Disk>(disk: &D, dir: &Path) -> io::Result<Vec<Sn
     let mut snapshots: Vec<SnapshotName> = snapshots.collect();
     snapshots.sort_unstable();
     Ok(snapshots)
+}
+
+/// The path of a snapshot with this start LSN in a directory that has no other one with it.
+#[must_use]
+pub fn snapshot_path(dir: &Path, start: Lsn) -> PathBuf {
+    SnapshotName { start, counter: 1 }.path(dir)
+}
+
+/// Opens the newest snapshot with a whole header and footer, for a caller that copies it. `None`
+/// without one. The open file keeps all of its bytes, also after the snapshot is removed.
+///
+/// # Errors
+/// Those of the file system.
+pub fn open_newest<D: Disk>(disk: &D, dir: &Path) -> io::Result<Option<(SnapshotInfo, D::File)>> {
+    let mut result = Ok(None);
+    for _ in 0..LISTINGS_MAX {
+        result = newest_of(disk, dir, list_snapshots(disk, dir)?);
+        match &result {
+            // It was removed after the directory was listed, so there is a newer one.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            _ => return result,
+        }
+    }
+    result
+}
+
+fn newest_of<D: Disk>(
+    disk: &D,
+    dir: &Path,
+    names: Vec<SnapshotName>,
+) -> io::Result<Option<(SnapshotInfo, D::File)>> {
+    for name in names.into_iter().rev() {
+        match SnapshotReader::open(disk, &name.path(dir)) {
+            Ok(reader) => return Ok(Some((reader.info().clone(), reader.into_file()))),
+            Err(ReadError::Damaged(_) | ReadError::Newer(_)) => {}
+            Err(ReadError::Io(error)) => return Err(error),
+        }
+    }
+    Ok(None)
 }
 
 /// Removes all snapshots but the newest `keep`. Returns the first LSN of the log that must be kept,

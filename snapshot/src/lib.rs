@@ -67,7 +67,7 @@ pub use disk::{
     Disk, DiskFile, FaultyDisk, FileIdentity, HeldDirectory, RealDisk, open_regular, read_regular,
 };
 pub use error::{Damage, OpenError, ReadError};
-pub use file::{SnapshotInfo, SnapshotReader, SnapshotWriter, prune};
+pub use file::{SnapshotInfo, SnapshotReader, SnapshotWriter, open_newest, prune, snapshot_path};
 pub use log::{
     AppendError, FollowError, LogFollower, LogTrimmer, LogWriter, Poisoned,
     SEGMENT_BYTES_MAX_DEFAULT,
@@ -75,8 +75,8 @@ pub use log::{
 pub use planted::{Planted, is_planted};
 pub use record::{BATCH_BYTES_MAX, Batch, RECORD_BYTES_MAX, RecordError};
 pub use recover::{
-    Loss, OpenOptions, Opened, Repaired, Scan, SegmentReport, SnapshotReport, Tail, open,
-    open_with_verdict, repair, scan, scan_with,
+    Loss, OpenOptions, Opened, Repaired, Scan, SegmentReport, SnapshotReport, Tail,
+    log_and_snapshots, open, open_with_verdict, repair, scan, scan_with,
 };
 pub use replace::{
     IDENTITY_FILE, SEALED_BYTES_MAX, read_sealed, read_sealed_with, replace, write_sealed,

@@ -172,6 +172,20 @@ fn is_own(name: &str) -> bool {
     is_segment || is_snapshot || name == IDENTITY_FILE
 }
 
+/// The paths of all segments and snapshots in a directory, with the unfinished ones. The identity
+/// file is not among them.
+///
+/// # Errors
+/// Those of the file system.
+pub fn log_and_snapshots<D: Disk>(disk: &D, dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let names = disk.list(dir).map_err(at(dir))?;
+    let is_one = |name: &String| {
+        let name = name.strip_suffix(".tmp").unwrap_or(name);
+        is_own(name) && name != IDENTITY_FILE
+    };
+    Ok(names.into_iter().filter(is_one).map(|name| dir.join(name)).collect())
+}
+
 /// The names in a data directory that this crate gave.
 #[derive(Clone, Debug, Default)]
 struct Names {

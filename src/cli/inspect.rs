@@ -19,7 +19,9 @@ use super::failure::tell;
 use super::result_file::{print, print_json};
 use crate::node::loss::{NewestTime, cost, described, kept_until};
 use crate::node::rights::{advice_in, refusal};
-use crate::node::store::{is_used, lock, look, renew_incarnation};
+use crate::node::store::{
+    is_used, lock, look, refuse_half_swapped, refuse_repair, renew_incarnation, unfinished_copy,
+};
 use crate::shard::events;
 use crate::types::TimeMs;
 
@@ -43,6 +45,10 @@ pub struct InspectArgs {
 pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
     // A missing directory is an error here: it would otherwise look like an empty store.
     std::fs::read_dir(&args.dir).map_err(|error| Failure::new(refusal(&args.dir, &error)))?;
+    if let Ok((identity, _)) = look(&args.dir) {
+        let refused = refuse_half_swapped(&args.dir, &identity);
+        refused.map_err(|error| Failure::new(error.to_string()))?;
+    }
     let repaired = if args.repair { repair(args)? } else { Repaired::default() };
     let found = Found::of(&args.dir, repaired)?;
     if args.json {
@@ -64,6 +70,7 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
 fn repair(args: &InspectArgs) -> Result<Repaired, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::new(error.to_string());
     let (identity, _) = look(&args.dir).map_err(|error| failed(&error))?;
+    refuse_repair(&args.dir, &identity).map_err(|error| failed(&error))?;
     // The lock is held until the repair is done. A server could otherwise write into a file that is
     // being replaced.
     let _lock = lock(&args.dir).map_err(|error| failed(&error))?;
@@ -211,6 +218,11 @@ fn as_text(dir: &Path, found: &Found) -> String {
     lines.push(format!("tail: {}", describe(&scan.tail, scan.segments.last(), writer)));
     for path in &scan.leftovers {
         lines.push(format!("unfinished (the next start removes it): {}", path.display()));
+    }
+    if let Some(path) = unfinished_copy(dir) {
+        let path = path.display();
+        lines
+            .push(format!("unfinished copy of another member (the next start removes it): {path}"));
     }
     lines.extend(scan.newer.iter().map(|newer| format!("newer: {newer}; nothing touches it")));
     lines.extend(scan.damage.iter().map(|damage| format!("damage: {damage}")));

@@ -10,15 +10,11 @@ use serde_json::json;
 use super::Failure;
 use super::result_file::{print, print_json};
 use crate::config::{AccessFiles, EngineAddress, JournalConfig, journal};
-use crate::journal::base::JournalBase;
 use crate::journal::client::EngineClient;
-use crate::journal::engine::{EngineReply, EngineRequest};
-use crate::journal::entry::ControlBody;
-use crate::journal::names::{ActiveMember, MemberNames};
-use crate::journal::reader::{Content, JournalReader, Verdict};
-use crate::limits::JOURNAL_READ_ENTRIES;
-use crate::node::genesis::{self, JournalOrigin, NoOrigin, ask};
+use crate::journal::names::MemberNames;
+use crate::node::genesis::{self, NoOrigin};
 use crate::node::identity::Identity;
+use crate::node::journal_end::{JournalEnd, read_to_end};
 use crate::server::engine;
 
 /// What to do with a journal.
@@ -109,7 +105,9 @@ fn init(args: &JournalArgs) -> Result<ExitCode, Failure> {
 fn status(args: &JournalArgs) -> Result<ExitCode, Failure> {
     let client = connect(args)?;
     let origin = genesis::read_origin(&client).map_err(|error| failed(&error))?;
-    let Found { reader, active } = read_all(&client, origin)?;
+    let end = read_to_end(&client, origin.journal);
+    let end = end.map_err(|error| Failure::new(error.to_string()))?;
+    let JournalEnd { reader, active } = end;
     let place = reader.place();
     let MemberNames { member, tcp: address, .. } = active.names;
     if args.json {
@@ -139,48 +137,4 @@ fn status(args: &JournalArgs) -> Result<ExitCode, Failure> {
         ))?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The end of a journal, and the newest active that it names.
-struct Found {
-    reader: JournalReader,
-    active: ActiveMember,
-}
-
-/// Reads all that the engine keeps, by the reader's rule.
-fn read_all(client: &EngineClient, origin: JournalOrigin) -> Result<Found, Failure> {
-    let condition = client.profile().condition;
-    let reader = JournalReader::new(origin.journal, condition);
-    let mut found = Found { reader, active: ActiveMember::default() };
-    let port = client.port();
-    for id in 1.. {
-        let from = found.reader.next_seq();
-        let request = EngineRequest::Read { from, max: JOURNAL_READ_ENTRIES, endpoint: None };
-        let entries = match ask(&port, id, request) {
-            Some(EngineReply::Entries(entries)) if entries.is_empty() => break,
-            Some(EngineReply::Entries(entries)) => entries,
-            Some(EngineReply::Gone { base }) => {
-                let base = JournalBase::decode(&base, origin.journal);
-                let base = base.ok_or_else(|| Failure::new("the base of the trim is damaged"))?;
-                found.reader = JournalReader::begin(origin.journal, condition, base.place);
-                found.active = base.active;
-                continue;
-            }
-            _ => return Err(failed(&NoOrigin::NoWord)),
-        };
-        for entry in entries {
-            match found.reader.accept(entry.seq, &entry.bytes) {
-                Verdict::Accepted(entry) => {
-                    if let Content::Control(ControlBody::Claim(facts)) = entry.content {
-                        found.active = facts.active(entry.header.epoch);
-                    }
-                }
-                Verdict::Void | Verdict::Repeated => {}
-                Verdict::Gap(fault) | Verdict::Damaged(fault) | Verdict::Newer(fault) => {
-                    return Err(Failure::new(fault.to_string()));
-                }
-            }
-        }
-    }
-    Ok(found)
 }

@@ -13,7 +13,7 @@ use super::result_file::{print, print_json};
 use crate::node::error::StoreError;
 use crate::node::restore::{copy, renew};
 use crate::node::rights::{advice_in, refusal};
-use crate::node::store::{is_used, look};
+use crate::node::store::{is_used, look, refuse_half_swapped};
 
 /// Arguments of `restore`: a data directory, and optionally the backup to copy into it.
 #[derive(Debug, Args)]
@@ -36,6 +36,7 @@ pub fn run(args: &RestoreArgs) -> Result<ExitCode, Failure> {
     let source = args.from.as_ref().unwrap_or(&args.dir);
     std::fs::read_dir(source).map_err(|error| Failure::new(refusal(source, &error)))?;
     let (identity, _) = look(source).map_err(failed)?;
+    refuse_half_swapped(source, &identity).map_err(failed)?;
     // A directory that a server is writing is no backup: its files are of different moments.
     if is_used(source) {
         return Err(failed(StoreError::Locked(source.clone())));

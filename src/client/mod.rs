@@ -15,6 +15,7 @@
 //!   read
 //! - [`cluster`]: a client of the members of one journal, which finds the active
 //! - [`changes`]: the stream of changes
+//! - `download`: reads a long answer of an admin listener
 //! - [`address`]: TCP and unix addresses of a server
 //! - [`tls`]: which certificates and which name of a server the client trusts
 //! - `codec`: frames of what the server sends
@@ -28,6 +29,7 @@ pub mod changes;
 pub mod cluster;
 mod codec;
 pub mod connection;
+pub(crate) mod download;
 mod stream;
 mod task;
 pub mod tls;

@@ -101,7 +101,7 @@ async fn metrics_text<C: Call>(
     extensions: Extensions,
 ) -> Response {
     let visitor = Visitor::of(&extensions);
-    if let Err(failure) = visitor::admit(visitor, admin.authenticate(&headers)) {
+    if let Err(failure) = visitor::admit(visitor, authenticate(&admin.authenticator, &headers)) {
         return failure.into_response();
     }
     let input = (admin.metrics)().await;
@@ -122,7 +122,8 @@ async fn call<C: Call>(
     // The role is checked before the name of the command, so that a caller without it learns no
     // names.
     let visitor = Visitor::of(request.extensions()).cloned();
-    let role = match visitor::admit(visitor.as_ref(), admin.admit(request.headers())) {
+    let admitted = admit(&admin.authenticator, request.headers());
+    let role = match visitor::admit(visitor.as_ref(), admitted) {
         Ok(role) => role,
         Err(failure) => {
             return match Kind::from_name(&name) {
@@ -185,22 +186,20 @@ impl<C: Call> Admin<C> {
     }
 }
 
-impl<C> Admin<C> {
-    /// The role of the caller's token, or the full role if no token is required.
-    fn authenticate(&self, headers: &HeaderMap) -> Result<Role, Failure> {
-        let token = if self.authenticator.is_open() { None } else { Some(bearer(headers)?) };
-        let session = self.authenticator.enter(token);
-        session
-            .map(|session| session.role())
-            .ok_or_else(|| Failure::unauthenticated(Refused::UnknownToken, "the token is wrong"))
-    }
+/// The role of the caller's token, or the full role if no token is required.
+fn authenticate(authenticator: &Authenticator, headers: &HeaderMap) -> Result<Role, Failure> {
+    let token = if authenticator.is_open() { None } else { Some(bearer(headers)?) };
+    let session = authenticator.enter(token);
+    session
+        .map(|session| session.role())
+        .ok_or_else(|| Failure::unauthenticated(Refused::UnknownToken, "the token is wrong"))
+}
 
-    /// Like [`Self::authenticate`], for a request that runs a command: also rejects pages of other
-    /// sites.
-    fn admit(&self, headers: &HeaderMap) -> Result<Role, Failure> {
-        refuse_foreign_page(headers)?;
-        self.authenticate(headers)
-    }
+/// Like [`authenticate`], for a request that runs a command or gets data: also rejects pages of
+/// other sites.
+pub(super) fn admit(authenticator: &Authenticator, headers: &HeaderMap) -> Result<Role, Failure> {
+    refuse_foreign_page(headers)?;
+    authenticate(authenticator, headers)
 }
 
 /// Rejects requests from pages of other sites.

@@ -27,6 +27,7 @@
 //! - `long`: writes the body of a long answer on the offload thread, in parts, and compressed
 //! - `encoding`: whether a client accepts a compressed body
 //! - [`admin`]: health, metrics, any command, the operators' page
+//! - [`member_data`]: what a member of a journal gives to one that copies its data
 //! - `page`: the headers of every page for browsers
 //! - [`serve`]: serves one connection with hyper
 //! - [`head`]: checks a request's head: it names one host, and its length is clear
@@ -46,6 +47,7 @@ pub mod envelope;
 mod flow;
 pub mod head;
 mod long;
+pub mod member_data;
 mod openapi;
 mod page;
 mod route;
@@ -59,6 +61,7 @@ pub use app::{App, app_router};
 pub use auth::UserAuth;
 pub use cors::with_cors;
 pub use docs::{DocsDoor, docs_router};
+pub use member_data::member_router;
 
 use std::time::Instant;
 

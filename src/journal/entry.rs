@@ -205,6 +205,17 @@ pub struct JournalEntry<'a> {
     pub checksum: u32,
 }
 
+impl JournalEntry<'_> {
+    /// Length in bytes of the entry that begins with this header, whose checksum is verified.
+    ///
+    /// # Errors
+    /// Those of [`JournalEntry::decode`] that the header shows.
+    pub fn whole_bytes(head: &[u8; ENTRY_HEADER_BYTES]) -> Result<usize, EntryError> {
+        let (_, length, ..) = decode_header(head)?;
+        Ok(ENTRY_HEADER_BYTES + length)
+    }
+}
+
 impl<'a> JournalEntry<'a> {
     /// Decodes the header of one entry and verifies both checksums. `bytes` is the whole entry.
     ///
@@ -215,22 +226,8 @@ impl<'a> JournalEntry<'a> {
         let Some((head, body)) = bytes.split_first_chunk::<ENTRY_HEADER_BYTES>() else {
             return damaged("it is shorter than a header");
         };
-        let (Some(version), Some((covered, stored))) = (version_of(head), head.split_last_chunk())
-        else {
-            return damaged("no entry begins here");
-        };
-        let checksum = u32::from_le_bytes(*stored);
-        if crc32c::crc32c(covered) != checksum {
-            return damaged("the checksum of its header does not match");
-        }
-        if version != VERSION {
-            return Err(EntryError::Newer(format!("format {version}")));
-        }
-        let mut fields = Fields(covered);
-        let Some((header, length, body_checksum)) = fields.header()? else {
-            return damaged("it is shorter than a header");
-        };
-        if usize::try_from(length) != Ok(body.len()) || body.len() > ENTRY_BODY_BYTES_MAX {
+        let (header, length, body_checksum, checksum) = decode_header(head)?;
+        if length != body.len() {
             return damaged("its length is not the one in its header");
         }
         if crc32c::crc32c(body) != body_checksum {
@@ -240,6 +237,33 @@ impl<'a> JournalEntry<'a> {
             Ok(()) => Ok(Self { header, body, checksum }),
             Err(what) => damaged(what),
         }
+    }
+}
+
+/// Verifies and decodes a header. Returns with it the length of the body, the checksum of the body,
+/// and that of the header.
+fn decode_header(
+    head: &[u8; ENTRY_HEADER_BYTES],
+) -> Result<(EntryHeader, usize, u32, u32), EntryError> {
+    let (Some(version), Some((covered, stored))) = (version_of(head), head.split_last_chunk())
+    else {
+        return damaged("no entry begins here");
+    };
+    let checksum = u32::from_le_bytes(*stored);
+    if crc32c::crc32c(covered) != checksum {
+        return damaged("the checksum of its header does not match");
+    }
+    if version != VERSION {
+        return Err(EntryError::Newer(format!("format {version}")));
+    }
+    let Some((header, length, body_checksum)) = Fields(covered).header()? else {
+        return damaged("it is shorter than a header");
+    };
+    match usize::try_from(length) {
+        Ok(length) if length <= ENTRY_BODY_BYTES_MAX => {
+            Ok((header, length, body_checksum, checksum))
+        }
+        _ => damaged("its length is over the limit"),
     }
 }
 

@@ -23,6 +23,7 @@
 //! - [`names`]: how a journal names its members
 //! - [`reader`]: the reader's rule: which entries count
 //! - [`writer`]: one stint of one active: claim, append, retry, lease, release
+//! - [`copied_log`]: records of a member's log on their way to another member
 //! - [`quiet`]: how long a standby has known that the active is silent
 //! - [`engine`]: requests and replies as values, and the contract of an engine
 //! - [`client`]: ports through which the threads of a node send requests and get replies
@@ -43,6 +44,7 @@
 mod array;
 pub mod base;
 pub mod client;
+pub mod copied_log;
 pub mod engine;
 pub mod entry;
 #[cfg(feature = "journal-etcd")]

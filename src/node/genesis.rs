@@ -169,6 +169,7 @@ impl JournalOrigin {
             at_risk: AtRisk::Nothing,
             baseline: StoredBaseline::default(),
             member: Some(draw(path)?),
+            swap: None,
             file: None,
         })
     }

@@ -36,6 +36,11 @@ impl Handle {
         Self { shard: Some(shard), ..Self::new(node) }
     }
 
+    /// The node itself.
+    pub fn node(&self) -> &NodeInfo {
+        &self.node
+    }
+
     /// Whether the node accepts reads and writes now, for `/readyz`. A standby does not, but it is
     /// well if it may be `of_any_role`.
     ///

@@ -57,9 +57,22 @@ pub struct Identity {
     /// A random number of this member of a journal. `None` if the node has no journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<u64>,
+    /// How far a copy of another member's data is in its place. `None`: nothing is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swap: Option<SwapStep>,
     /// The file that this identity was written to. `None` if the file system does not report it.
     #[serde(default)]
     pub file: Option<KeptFile>,
+}
+
+/// What is left to do to put copied data in its place. [`super::swap`] has the order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SwapStep {
+    /// The snapshots and segments from before the copy are removed.
+    Remove,
+    /// Those of the copy are moved up.
+    Move,
 }
 
 /// Which changes a run may lose although it has acknowledged them.
@@ -139,6 +152,7 @@ impl Identity {
             at_risk: AtRisk::Nothing,
             baseline: StoredBaseline::default(),
             member: None,
+            swap: None,
             file: None,
         })
     }

@@ -6,7 +6,9 @@
 //!     ^  |           |                         |
 //!     |  |           | the journal went on     | fenced, released, or the disk failed
 //!     +--|-----------+                         v
-//!        +--> failed                          over: the node recovers again
+//!        |                                    over: the node recovers again
+//!        +--> over: the journal has trimmed what comes next; the node copies it first
+//!        +--> failed
 //! ```
 //!
 //! It takes the place of the log's thread. [`MemberThread::turn`] takes one step and waits no longer
@@ -27,7 +29,7 @@ use std::time::Duration;
 
 use snapshot::{Batch, Disk, LogWriter, Lsn};
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use twox_hash::XxHash64;
 
 use super::info::NodeInfo;
@@ -35,7 +37,7 @@ use super::journal_sink::JournalSink;
 use super::log_thread::LogThread;
 use super::mailbox::Control;
 use super::membership::{MemberRole, Membership};
-use super::standby::Standby;
+use super::standby::{Standby, StandbyEnd};
 use super::worker::on_core;
 use crate::journal::client::{EngineClient, EnginePort};
 use crate::journal::entry::{ClaimFacts, ControlBody};
@@ -70,6 +72,15 @@ pub struct MemberParts<D: Disk> {
     pub patience: Duration,
 }
 
+/// What a node does when its member's thread is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterStint {
+    /// It recovers from its own disk.
+    Recover,
+    /// It copies the data of another member: the journal has trimmed what it needs next.
+    Copy,
+}
+
 /// What every stage has.
 struct Common {
     node: Arc<NodeInfo>,
@@ -93,8 +104,8 @@ enum Stage<D: Disk> {
     Active(Box<LogThread<JournalSink<D>>>),
     /// It waits for the stop of the process.
     Failed(LogWriter<D>),
-    /// Whether the log on the disk was closed with its end mark.
-    Over(bool),
+    /// Whether the log on the disk was closed with its end mark, and what the node does next.
+    Over(bool, AfterStint),
 }
 
 /// What a standby reads, and brings to the cores and to the disk.
@@ -120,34 +131,34 @@ impl<D: Disk> MemberThread<D> {
 
     /// Runs until the node stops or its stint ends; says the end to `over`. Returns whether the log
     /// on the disk was closed.
-    pub fn run(mut self, over: &watch::Sender<bool>) -> bool {
-        let closed = loop {
+    pub fn run(mut self, over: &watch::Sender<Option<AfterStint>>) -> bool {
+        let (closed, next) = loop {
             self.stage = match self.stage {
-                Stage::Active(thread) => Stage::Over(thread.run()),
-                Stage::Over(closed) => break closed,
+                Stage::Active(thread) => Stage::Over(thread.run(), AfterStint::Recover),
+                Stage::Over(closed, next) => break (closed, next),
                 stage => self.common.step(stage),
             };
         };
-        over.send_replace(true);
+        over.send_replace(Some(next));
         closed
     }
 
-    /// Takes one step. Returns whether the log on the disk was closed, once the thread is over.
+    /// Takes one step. Returns what the node does next, once the thread is over.
     #[cfg(feature = "internals")]
-    pub fn turn(&mut self, now: std::time::Instant) -> Option<bool> {
-        let stage = std::mem::replace(&mut self.stage, Stage::Over(false));
+    pub fn turn(&mut self, now: std::time::Instant) -> Option<AfterStint> {
+        let stage = std::mem::replace(&mut self.stage, Stage::Over(false, AfterStint::Recover));
         self.stage = match stage {
             Stage::Active(mut thread) => {
                 thread.look();
                 thread.write();
                 match thread.sync(now) || thread.is_over() {
-                    true => Stage::Over(thread.finish()),
+                    true => Stage::Over(thread.finish(), AfterStint::Recover),
                     false => Stage::Active(thread),
                 }
             }
-            Stage::Over(closed) => {
-                self.stage = Stage::Over(closed);
-                return Some(closed);
+            Stage::Over(closed, next) => {
+                self.stage = Stage::Over(closed, next);
+                return Some(next);
             }
             stage => self.common.step(stage),
         };
@@ -196,19 +207,23 @@ impl Common {
                 std::thread::sleep(self.patience);
                 Stage::Failed(disk)
             }
-            stage @ (Stage::Active(_) | Stage::Over(_)) => stage,
+            stage @ (Stage::Active(_) | Stage::Over(..)) => stage,
         }
     }
 
     /// Closes the log on the disk.
     fn stop<D: Disk>(&self, disk: LogWriter<D>) -> Stage<D> {
+        self.end(disk, AfterStint::Recover)
+    }
+
+    fn end<D: Disk>(&self, disk: LogWriter<D>, next: AfterStint) -> Stage<D> {
         self.member.set_role(MemberRole::Demoted);
         let closed = disk.finish();
         if let Err(error) = &closed {
             error!(%error, "the log could not be closed");
         }
         self.node.log.set_stopped();
-        Stage::Over(closed.is_ok())
+        Stage::Over(closed.is_ok(), next)
     }
 
     fn fail<D: Disk>(&self, disk: LogWriter<D>, why: String) -> Stage<D> {
@@ -226,6 +241,10 @@ impl Common {
             return self.fail(applying.disk, poisoned.to_string());
         }
         self.publish(&mut applying);
+        if let Some(StandbyEnd::Trimmed { have }) = applying.standby.end() {
+            warn!(last_lsn = have.0, "the journal begins behind what this member has");
+            return self.end(applying.disk, AfterStint::Copy);
+        }
         let failed = self.member.failure();
         let end = applying.standby.end().map(ToString::to_string);
         if let Some(why) = failed.or(end) {

@@ -35,9 +35,13 @@
 //!
 //! What handles the data directory, mostly before the threads begin:
 //! - [`restore`]: makes a copy of a data directory ready for service
+//! - [`join`]: copies the data of another member into a directory of its own, and swaps it in
+//! - [`give`]: what a member gives to one that copies its data
 //! - [`store`]: the data directory: its lock and its recovery
 //! - [`load`]: recovery of all shards
 //! - [`loss`]: describes what damage costs
+//! - `swap`: puts copied files in the place of those of the data directory
+//! - [`journal_end`]: where a journal begins and ends in its engine
 //! - [`genesis`]: the first entry of a journal, which says who its members are
 //! - [`identity`]: the identity file `node`
 //! - [`error`]: why a node did not start or did not stop cleanly
@@ -50,9 +54,12 @@ mod core_turns;
 pub mod error;
 pub mod frame_batch;
 pub mod genesis;
+pub mod give;
 pub mod handle;
 pub mod identity;
 pub mod info;
+pub mod join;
+pub mod journal_end;
 pub mod journal_sink;
 pub mod load;
 pub mod log;
@@ -73,6 +80,7 @@ pub mod standby;
 pub mod start;
 pub mod stop;
 pub mod store;
+mod swap;
 pub mod watch;
 pub mod worker;
 

@@ -23,7 +23,7 @@ use super::info::NodeInfo;
 use super::log::{Log, LogMode};
 use super::log_thread::LogThread;
 use super::mailbox::Mailbox;
-use super::member_thread::{MemberParts, MemberThread};
+use super::member_thread::{AfterStint, MemberParts, MemberThread};
 use super::membership::Membership;
 use super::memory::Memory;
 use super::offload::{self, Offload};
@@ -141,8 +141,8 @@ pub struct Node {
     pub(super) snapshotter: JoinHandle<()>,
     /// Tells all cores to end.
     pub(super) end: watch::Sender<bool>,
-    /// Becomes true when a member must recover again.
-    over: watch::Receiver<bool>,
+    /// What a member does next, once its thread is over.
+    over: watch::Receiver<Option<AfterStint>>,
 }
 
 impl Node {
@@ -165,7 +165,7 @@ impl Node {
             recovered.writer.as_ref().map(LogWriter::trimmer),
         )
         .raising(recovered.baseline);
-        let (over, is_over) = watch::channel(false);
+        let (over, is_over) = watch::channel(None);
         let log = recovered.writer.map(|writer| match &options.journal {
             None => start_log(&info, writer),
             Some(journal) => start_member(&info, journal, writer, over),
@@ -181,10 +181,13 @@ impl Node {
         Ok(Self { info, _store: store, cores, log, watch, snapshotter, end, over: is_over })
     }
 
-    /// Waits until a member must recover again; forever, if the node has no journal.
-    pub async fn over(&mut self) {
-        if self.over.wait_for(|over| *over).await.is_err() {
-            std::future::pending().await
+    /// Waits until the thread of a member is over, and returns what comes next. Waits forever if the
+    /// node has no journal.
+    pub async fn over(&mut self) -> AfterStint {
+        let over = self.over.wait_for(Option::is_some).await.ok();
+        match over.and_then(|over| *over) {
+            Some(next) => next,
+            None => std::future::pending().await,
         }
     }
 }
@@ -235,7 +238,7 @@ fn start_member(
     info: &Arc<NodeInfo>,
     journal: &JournalOptions,
     disk: LogWriter<HeldDirectory>,
-    over: watch::Sender<bool>,
+    over: watch::Sender<Option<AfterStint>>,
 ) -> io::Result<JoinHandle<bool>> {
     let member = info.member.clone().ok_or(io::ErrorKind::InvalidInput)?;
     let thread = MemberThread::new(MemberParts {

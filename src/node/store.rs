@@ -5,6 +5,7 @@
 //! DIR/lock           held by the running process
 //! DIR/log-*.seg      the log
 //! DIR/image-*.img    snapshots
+//! DIR/joining/       data of another member, while a member copies it
 //! ```
 //!
 //! Invariants:
@@ -30,10 +31,13 @@ use super::identity::{AtRisk, IDENTITY_FILE, IDENTITY_VERSION, Identity, Identit
 use super::load::load;
 use super::loss::{NewestTime, cost, described, kept_until};
 use super::rights::{advice_in, create_private};
+use super::swap;
 use crate::shard::Shard;
 use crate::types::{KeyHasher, ShardCount, TimeMs};
 
 const LOCK_FILE: &str = "lock";
+/// Advice for a member whose data is damaged.
+const WIPE_ADVICE: &str = "Wipe the directory and start the node: it copies the data of the active";
 
 /// How to recover a store.
 #[derive(Debug, Clone, Copy)]
@@ -109,7 +113,7 @@ impl Store {
             create_dirs(dir).map_err(io)?;
         }
         let lock = lock(dir)?;
-        let disk = HeldDirectory::new(Arc::clone(&lock.dir), dir.to_path_buf());
+        let disk = lock.disk(dir);
         let store = match look(dir) {
             Ok(_) => Self::found(disk, dir)?,
             Err(StoreError::Empty(_)) if is_new || init => {
@@ -129,12 +133,13 @@ impl<D: Disk> Store<D> {
         self.disk.clone()
     }
 
-    /// Opens an existing store on a disk that no other process sees.
+    /// Opens an existing store on a disk that no other process sees. Copied data that waits for its
+    /// place is put there first.
     ///
     /// # Errors
-    /// If the identity is missing, damaged, or not ours.
+    /// If the identity is missing, damaged, or not ours. If a file cannot be moved or removed.
     pub fn found(disk: D, dir: &Path) -> Result<Self, StoreError> {
-        let (identity, is_copy) = Identity::read(&disk, &dir.join(IDENTITY_FILE))?;
+        let (identity, is_copy) = swap::settle(&disk, dir)?;
         Ok(Self { disk, dir: dir.to_path_buf(), identity, is_copy, _lock: None })
     }
 
@@ -171,6 +176,7 @@ impl<D: Disk> Store<D> {
             allow_older_snapshot: options.allow_damage,
         };
         if options.allow_damage {
+            refuse_repair(&self.dir, &self.identity)?;
             self.renew_before_repair(next)?;
         }
         let newest = RefCell::new(NewestTime::default());
@@ -295,6 +301,12 @@ impl<D: Disk> Store<D> {
             OpenError::Callback { .. } => "\nNothing was changed. The bytes are as they were \
                 written; this program cannot read what they mean. Start the version that wrote them"
                 .into(),
+            OpenError::Damaged(_) if self.identity.member.is_some() => {
+                let dir = self.dir.display();
+                format!(
+                    "\nNothing was changed; `chatshard inspect {dir}` shows all of it. {WIPE_ADVICE}"
+                )
+            }
             OpenError::Damaged(_) => {
                 let mut newest = NewestTime::default();
                 let scan = snapshot::scan_with(
@@ -392,6 +404,37 @@ fn has_data(dir: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
+/// Refuses to accept damage in the directory of a member: it would lack records that the journal
+/// counts as its own.
+///
+/// # Errors
+/// [`StoreError::Foreign`] with the advice to wipe the directory.
+pub fn refuse_repair(dir: &Path, identity: &Identity) -> Result<(), StoreError> {
+    if identity.member.is_none() {
+        return Ok(());
+    }
+    let what = format!("damage is not accepted in the directory of a member. {WIPE_ADVICE}");
+    Err(StoreError::Foreign { path: dir.to_path_buf(), what })
+}
+
+/// Refuses a directory in which copied data is not in its place yet: its files are of two kinds.
+///
+/// # Errors
+/// [`StoreError::Foreign`] with the advice to start the node.
+pub fn refuse_half_swapped(dir: &Path, identity: &Identity) -> Result<(), StoreError> {
+    if identity.swap.is_none() {
+        return Ok(());
+    }
+    let what = "data that was copied from another member is not in its place yet; the next start \
+                of the node puts it there";
+    Err(StoreError::Foreign { path: dir.to_path_buf(), what: what.into() })
+}
+
+/// The directory of a copy that was not finished; `None` if there is none.
+pub fn unfinished_copy(dir: &Path) -> Option<PathBuf> {
+    Some(swap::joining(dir)).filter(|joining| joining.exists())
+}
+
 /// Begins a new incarnation, so that clients that sync or watch begin anew. Needed after a repair
 /// or a restore, which may have lost changes that clients know.
 ///
@@ -417,6 +460,14 @@ pub struct Lock {
     /// The locked file in it. Older versions lock only this file, and some remote file systems lock
     /// only files.
     _file: File,
+}
+
+impl Lock {
+    /// A disk for the locked directory, whose path is `dir`.
+    #[must_use]
+    pub fn disk(&self, dir: &Path) -> HeldDirectory {
+        HeldDirectory::new(Arc::clone(&self.dir), dir.to_path_buf())
+    }
 }
 
 /// Locks a directory.

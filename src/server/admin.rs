@@ -5,14 +5,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::credentials::Credentials;
 use super::doors::Doors;
+use super::giving::give;
+use super::joining::JoinProgress;
 use crate::command::{Call, Command, Error, Outcome};
+use crate::http::member_data::{DataPart, GivenPart, NotGiven};
 use crate::http::{self, Admin};
 use crate::metrics::{MetricsInput, SharedMeter};
 use crate::node::Handle;
 
 /// The node, or nothing while it recovers. The admin's routes ask it in either state.
 #[derive(Clone, Default)]
-pub(super) struct LateNode(Arc<Mutex<Option<Arc<Ready>>>>);
+pub(super) struct LateNode(Arc<Mutex<State>>);
+
+/// What the process does.
+#[derive(Clone, Default)]
+enum State {
+    /// It recovers.
+    #[default]
+    Starting,
+    /// It copies the data of another member.
+    Joining(JoinProgress),
+    /// It has a node.
+    Ready(Arc<Ready>),
+}
 
 struct Ready {
     handle: Handle,
@@ -23,27 +38,50 @@ struct Ready {
 impl LateNode {
     /// Says which node serves now; `None` while it recovers.
     pub(super) fn set(&self, node: Option<(Handle, Vec<SharedMeter>)>) {
-        *self.lock() = node.map(|(handle, meters)| Arc::new(Ready { handle, meters }));
+        *self.lock() = match node {
+            Some((handle, meters)) => State::Ready(Arc::new(Ready { handle, meters })),
+            None => State::Starting,
+        };
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<Ready>>> {
+    /// Says that the data of another member is copied.
+    pub(super) fn set_joining(&self, progress: JoinProgress) {
+        *self.lock() = State::Joining(progress);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         // No code that can panic runs under this lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn ready(&self) -> Option<Arc<Ready>> {
+        match &*self.lock() {
+            State::Starting | State::Joining(_) => None,
+            State::Ready(ready) => Some(Arc::clone(ready)),
+        }
+    }
+
     fn handle(&self) -> Option<Handle> {
-        self.lock().as_ref().map(|ready| ready.handle.clone())
+        self.ready().map(|ready| ready.handle.clone())
     }
 
     fn readiness(&self, of_any_role: bool) -> Result<(), String> {
-        let starting = || Err("the server is starting".into());
-        self.handle().map_or_else(starting, |handle| handle.readiness(of_any_role))
+        let state = self.lock().clone();
+        match state {
+            State::Starting => Err("the server is starting".into()),
+            State::Joining(progress) => Err(progress.words()),
+            State::Ready(ready) => ready.handle.readiness(of_any_role),
+        }
+    }
+
+    /// A part of the node's data, for another member.
+    fn give(&self, part: DataPart) -> Result<GivenPart, NotGiven> {
+        give(self.handle().ok_or(NotGiven::Starting)?.node(), part)
     }
 
     /// The figures of the node and of its HTTP door.
     async fn metrics(&self) -> MetricsInput {
-        let ready = self.lock().clone();
-        let Some(ready) = ready else { return MetricsInput::default() };
+        let Some(ready) = self.ready() else { return MetricsInput::default() };
         let mut input = ready.handle.metrics().await;
         ready.meters.iter().for_each(|meter| meter.merge_into(&mut input.http));
         input
@@ -92,11 +130,14 @@ pub(super) fn router(credentials: &Credentials, node: &LateNode, doors: &Doors) 
             Box::pin(gathered) as Pin<Box<dyn Future<Output = MetricsInput> + Send>>
         }
     };
-    http::admin_router(Admin {
+    let router = http::admin_router(Admin {
         store: node.clone(),
         readiness: Arc::new(readiness),
         metrics: Arc::new(metrics),
         authenticator: Arc::clone(&credentials.authenticator),
         meter,
-    })
+    });
+    let node = node.clone();
+    let source = Arc::new(move |part| node.give(part));
+    router.merge(http::member_router(source, Arc::clone(&credentials.authenticator)))
 }

@@ -1,11 +1,12 @@
 //! Helpers that the tests of the HTTP doors share: the API's examples, a store that answers from a
 //! closure, and a way to ask a router without a socket. The modules below it test the app's other
-//! routes, users' tokens and the OpenAPI document.
+//! routes, users' tokens, the data of a member and the OpenAPI document.
 
 mod cors;
 mod document;
 mod jwt;
 mod long;
+mod member_data;
 mod own;
 mod routes;
 

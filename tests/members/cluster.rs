@@ -10,12 +10,16 @@ use std::time::{Duration, Instant};
 use chatshard::client::{Client, ClientOptions};
 use chatshard::command::{Call, Command, Error, Kind, Reply};
 use chatshard::config::{Config, EngineAddress, JournalConfig};
+use chatshard::journal::base::JournalBase;
 use chatshard::journal::client::EngineClient;
-use chatshard::journal::engine::{Condition, EngineProfile, LeaseTimes};
+use chatshard::journal::engine::{
+    Condition, EngineProfile, EngineReply, EngineRequest, LeaseTimes,
+};
 use chatshard::journal::sim::{SimEngine, SimFaults};
 use chatshard::journal::sim_server::SimServer;
 use chatshard::node::genesis;
 use chatshard::node::identity::Identity;
+use chatshard::node::journal_end::{JournalEnd, read_to_end};
 use chatshard::server::{self, Addresses};
 use chatshard::types::ShardCount;
 use serde_json::Value;
@@ -81,6 +85,21 @@ impl Cluster {
 
     fn client(&self, node: u32) -> EngineClient {
         self.server.lock().unwrap().connect(node, profile())
+    }
+
+    /// Trims all entries but the newest ones, as an active does.
+    pub async fn trim(&self) {
+        let client = self.client(NOBODY);
+        let port = client.port();
+        let origin = genesis::read_origin(&client).unwrap();
+        let JournalEnd { reader, active } = read_to_end(&client, origin.journal).unwrap();
+        let place = reader.boundary().unwrap();
+        // A beat comes behind it: the newest entry is never trimmed.
+        until("a beat", async || self.server.lock().unwrap().engine.tail() > place.seq).await;
+        let epoch = active.epoch;
+        let base = JournalBase { place, active }.encode(origin.journal).unwrap();
+        let trim = EngineRequest::Trim { epoch, upto: place.seq, base };
+        assert_eq!(genesis::ask(&port, 1, trim), Some(EngineReply::Trimmed));
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -7,17 +7,17 @@ use serde_json::json;
 
 use super::cluster::{Cluster, Member, until};
 
-async fn create(member: &Member, id: &str) {
+pub async fn create(member: &Member, id: &str) {
     let chat = json!({"id": id, "creator_id": "u", "type": 2, "user_ids": ["v"]});
     member.ask(Kind::Create, chat).await.unwrap();
 }
 
-async fn advance(member: &Member, id: &str, to: u64) {
+pub async fn advance(member: &Member, id: &str, to: u64) {
     let advance = json!({"chat_id": id, "to": to, "force": true});
     member.ask(Kind::Advance, advance).await.unwrap();
 }
 
-async fn last_sequence(member: &Member, id: &str) -> u64 {
+pub async fn last_sequence(member: &Member, id: &str) -> u64 {
     let detail = member.ask(Kind::Detail, json!({"ids": [id]})).await.unwrap();
     let Reply::Detail(detail) = detail else { panic!("{detail:?}") };
     serde_json::to_value(&detail).unwrap()["items"][0]["last_sequence"].as_u64().unwrap()

@@ -7,6 +7,8 @@
 //! - `standby`: a standby as values
 //! - `processes`: whole processes on a real etcd
 //! - `faults`: faults planted in production's code, which the histories find
+//! - `join`: copies of the data of another member, and what breaks on their way
+//! - `rejoin`: members that come back when the journal has trimmed what they need
 //! - `failover`: who replies, what is kept, and what clients see when the active ends
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -22,7 +24,9 @@ mod failover;
 #[cfg(feature = "planted-faults")]
 mod faults;
 mod history;
+mod join;
 #[cfg(feature = "journal-etcd")]
 mod processes;
+mod rejoin;
 mod standby;
 mod world;

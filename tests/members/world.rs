@@ -321,6 +321,7 @@ pub fn identity() -> Identity {
         at_risk: AtRisk::Nothing,
         baseline: StoredBaseline::default(),
         member: None,
+        swap: None,
         file: None,
     }
 }

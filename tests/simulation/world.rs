@@ -163,6 +163,7 @@ impl World {
             at_risk: AtRisk::Nothing,
             baseline: StoredBaseline::default(),
             member: None,
+            swap: None,
             file: None,
         };
         Store::made(disk.clone(), Path::new(DIR), identity).unwrap();

@@ -48,7 +48,6 @@ const BANNED: &[(&str, &[&str])] = &[
         "config",
         &["command", "protocol", "shard", "metrics", "router", "client", "node", "net", "http"],
     ),
-    ("server", &["client"]),
 ];
 
 /// The modules that may see the disk's crate.

@@ -193,6 +193,11 @@ impl Disk for FaultyDisk {
         self.state().check()
     }
 
+    /// Removes nothing: a directory ends with its last file. Fails only while the disk is frozen.
+    fn remove_dir(&self, _path: &Path) -> io::Result<()> {
+        self.state().check()
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.take_resource("sync of a directory")?;

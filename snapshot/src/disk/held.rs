@@ -76,6 +76,10 @@ impl Disk for HeldDirectory {
         RealDisk.create_dir(path)
     }
 
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove_dir(path)
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         if dir == &*self.path { self.handle.sync_all() } else { RealDisk.sync_dir(dir) }
     }

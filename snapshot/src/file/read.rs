@@ -77,6 +77,11 @@ impl<D: Disk> SnapshotReader<D> {
         &self.info
     }
 
+    /// The open file of the snapshot, for a caller that copies its bytes.
+    pub(super) fn into_file(self) -> D::File {
+        self.window.into_file()
+    }
+
     /// Byte offset of the frame of the next block.
     #[must_use]
     pub fn offset(&self) -> u64 {

@@ -1,0 +1,196 @@
+//! The routes by which a member of a journal gives its data to another one: its newest snapshot as
+//! a file, and the records of its log.
+//!
+//! Invariants:
+//! - Only a token of the full role gets the data of all users.
+//! - Every call of a source reads the disk, on a thread of its own.
+//! - At most [`COPIES_MAX`] copies are under way. Each holds one piece, and ends when its client
+//!   takes less than a piece within [`WRITE_TIMEOUT_MS`].
+#![deny(clippy::indexing_slicing, clippy::as_conversions)]
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{RawQuery, State};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures_util::stream::try_unfold;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
+
+use super::admin::admit;
+use super::envelope::{Failure, with_body};
+use super::visitor::{self, Visitor};
+use crate::access::{Authenticator, Role};
+use crate::command::{Error, ErrorCode};
+use crate::limits::WRITE_TIMEOUT_MS;
+
+/// Most copies that a node gives at the same time.
+const COPIES_MAX: usize = 4;
+
+/// What a joiner asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataPart {
+    /// The newest snapshot.
+    Snapshot,
+    /// The log, from the record with this LSN on.
+    Log(u64),
+}
+
+/// A part of the data that is there.
+pub struct GivenPart {
+    /// Headers of the answer that say what it is.
+    pub headers: Vec<(&'static str, String)>,
+    /// The number of its bytes, if it is known before.
+    pub bytes: Option<u64>,
+    /// Reads the next piece; `None` behind the last one.
+    pub next: Box<dyn FnMut() -> io::Result<Option<Bytes>> + Send>,
+}
+
+/// Why a part is not given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotGiven {
+    /// The node recovers.
+    Starting,
+    /// The node is no member of a journal.
+    NoJournal,
+    /// The node has no snapshot. Its log may begin at LSN 1.
+    NoSnapshot,
+    /// The log begins behind the wanted record, with this one.
+    Gone(u64),
+    /// The log ends before the wanted record, with this one.
+    Ahead(u64),
+    /// The disk refused something, or a file is damaged.
+    Failed(String),
+}
+
+/// Where a node's data comes from. It may wait for the disk.
+pub type DataSource = Arc<dyn Fn(DataPart) -> Result<GivenPart, NotGiven> + Send + Sync>;
+
+#[derive(Clone)]
+struct MemberData {
+    source: DataSource,
+    authenticator: Arc<Authenticator>,
+    copies: Arc<Semaphore>,
+}
+
+impl fmt::Debug for GivenPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GivenPart").field("headers", &self.headers).finish_non_exhaustive()
+    }
+}
+
+/// The routes for other members, to be merged into those of the admin listener.
+pub fn member_router(source: DataSource, authenticator: Arc<Authenticator>) -> Router {
+    let copies = Arc::new(Semaphore::new(COPIES_MAX));
+    Router::new()
+        .route("/journal/image", get(snapshot))
+        .route("/journal/log", get(log))
+        .with_state(MemberData { source, authenticator, copies })
+}
+
+async fn snapshot(
+    State(data): State<MemberData>,
+    headers: HeaderMap,
+    extensions: Extensions,
+) -> Response {
+    let answered = data.answer(&headers, &extensions, || Ok(DataPart::Snapshot)).await;
+    answered.unwrap_or_else(Failure::into_response)
+}
+
+async fn log(
+    State(data): State<MemberData>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    extensions: Extensions,
+) -> Response {
+    let part = || from(query.as_deref()).map(DataPart::Log);
+    let answered = data.answer(&headers, &extensions, part).await;
+    answered.unwrap_or_else(Failure::into_response)
+}
+
+/// The LSN in the query of the log's route.
+fn from(query: Option<&str>) -> Result<u64, Error> {
+    let from = query.and_then(|query| query.strip_prefix("from="));
+    let from = from.and_then(|number| number.parse().ok()).filter(|from| *from > 0);
+    from.ok_or_else(|| Error::invalid("from: must be the LSN of a record, as in ?from=1"))
+}
+
+impl MemberData {
+    async fn answer(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+        part: impl FnOnce() -> Result<DataPart, Error>,
+    ) -> Result<Response, Failure> {
+        let admitted = admit(&self.authenticator, headers);
+        if visitor::admit(Visitor::of(extensions), admitted)? != Role::Full {
+            let message = "the data of a member needs a token of the full role";
+            return Err(Error::new(ErrorCode::PermissionDenied, message).into());
+        }
+        let part = part()?;
+        let busy = || Error::new(ErrorCode::Busy, "other members copy; try again later");
+        let permit = Arc::clone(&self.copies).try_acquire_owned().map_err(|_| busy())?;
+        let source = Arc::clone(&self.source);
+        let given = spawn_blocking(move || source(part)).await;
+        let given = given.map_err(|_| Failure::internal("the disk could not be read"))??;
+        Ok(streamed(given, permit))
+    }
+}
+
+/// An answer whose body is read while it is sent.
+fn streamed(given: GivenPart, permit: OwnedSemaphorePermit) -> Response {
+    let GivenPart { headers, bytes, next } = given;
+    let pieces =
+        try_unfold((next, permit, Instant::now()), |(mut next, permit, asked)| async move {
+            if asked.elapsed() > Duration::from_millis(WRITE_TIMEOUT_MS) {
+                return Err(io::Error::from(io::ErrorKind::TimedOut));
+            }
+            let read = spawn_blocking(move || next().map(|piece| (piece, next))).await;
+            let (piece, next) = read.map_err(io::Error::other)??;
+            Ok(piece.map(|piece| (piece, (next, permit, Instant::now()))))
+        });
+    let content_type = HeaderValue::from_static("application/octet-stream");
+    let mut response = with_body(StatusCode::OK, content_type, Body::from_stream(pieces));
+    if let Some(bytes) = bytes {
+        response.headers_mut().insert(CONTENT_LENGTH, bytes.into());
+    }
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
+}
+
+impl From<NotGiven> for Failure {
+    fn from(why: NotGiven) -> Self {
+        match why {
+            NotGiven::Starting => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "the server is starting")
+            }
+            NotGiven::NoJournal => {
+                Self::new(StatusCode::NOT_FOUND, "this node is no member of a journal")
+            }
+            NotGiven::NoSnapshot => {
+                let message = "this member has no snapshot; its log may begin at LSN 1";
+                Self::new(StatusCode::NOT_FOUND, message)
+            }
+            NotGiven::Gone(oldest) => {
+                let message = format!("the log of this member begins with LSN {oldest}");
+                Self::new(StatusCode::GONE, message)
+            }
+            NotGiven::Ahead(last) => {
+                let message = format!("the log of this member ends with LSN {last}");
+                Self::new(StatusCode::CONFLICT, message)
+            }
+            NotGiven::Failed(why) => Self::internal(why),
+        }
+    }
+}
