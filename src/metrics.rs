@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - [`doors`]: the counters of a door
+//! - [`journal`]: the figures of a member's journal
 //! - [`exposition`]: the two forms of the text
 //! - [`turns`]: how long tasks hold a core
 //!
@@ -16,6 +17,7 @@
 
 pub mod doors;
 pub mod exposition;
+pub mod journal;
 pub mod turns;
 
 use std::fmt;
@@ -37,6 +39,7 @@ use crate::command::{ErrorCode, Kind};
 use crate::types::ShardId;
 use doors::DoorMeter;
 pub use exposition::Form;
+pub use journal::JournalMetrics;
 pub use turns::Turns;
 
 const KINDS: usize = Kind::ALL.len();
@@ -228,6 +231,8 @@ pub struct MetricsInput {
     pub certificate_end: Option<u64>,
     /// How far the wall clock is ahead of the time that commands use, in ms.
     pub wall_clock_ahead_ms: u64,
+    /// Figures of the journal; `None` without one.
+    pub journal: Option<JournalMetrics>,
 }
 
 /// The metrics as text in the given form; figures that are not known are left out.
@@ -258,6 +263,7 @@ impl Collector for Node {
             doors: door_meters,
             certificate_end,
             wall_clock_ahead_ms,
+            journal,
         }) = self;
         let mut page = Page(encoder);
         let doors = [("tcp", tcp), ("http", http), ("call", call)];
@@ -277,6 +283,9 @@ impl Collector for Node {
         page.log(&stats.log)?;
         page.snapshot(&stats.snapshot)?;
         page.shards(&stats.shards)?;
+        if let Some(journal) = journal {
+            page.journal(journal)?;
+        }
         page.turns(turns)
     }
 }

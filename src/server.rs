@@ -10,6 +10,7 @@
 //! - `credentials`: the credentials that callers must show, and when their files are read again
 //! - `doors`: the counters of the doors, and the budgets that their connections share
 //! - `engine`: the engine of a member's journal
+//! - `reports`: a standby's reports to the active
 //! - `accept`: opens the doors
 //! - `admin`: the routes of the admin listener
 //! - `giving`: what a member gives to another one that copies its data
@@ -27,6 +28,7 @@ pub mod engine;
 mod giving;
 mod joining;
 mod listeners;
+mod reports;
 
 use std::io;
 use std::rc::Rc;
@@ -54,6 +56,7 @@ use credentials::Credentials;
 use doors::Doors;
 use joining::{JoinParts, JoinProgress, JoinThread};
 use listeners::Listeners;
+use reports::MemberAccess;
 
 /// Most connections of the admin listener that have shown their credentials.
 const ADMIN_CONNECTIONS_MAX: usize = 256;
@@ -176,8 +179,9 @@ async fn serve(
     warn_of_open_doors(&config, &addresses);
     credentials.warn_of_open_files();
     let options = node_options(&config, &addresses)?;
+    let access = MemberAccess::new(&config, &credentials.authenticator);
     let mut node = tokio::select! {
-        node = begin(&options) => node?,
+        node = begin(&options, &access) => node?,
         () = &mut stop => return Ok(()),
     };
     let meters: Vec<SharedMeter> = options.shards.all().map(|_| SharedMeter::default()).collect();
@@ -214,7 +218,7 @@ async fn serve(
             late.set(None);
         }
         node = tokio::select! {
-            node = begin(&options) => node?,
+            node = begin(&options, &access) => node?,
             () = &mut stop => return Ok(()),
         };
         current.set(Some(opening.serving(&node.info, &meters)));
@@ -228,11 +232,12 @@ async fn serve(
 }
 
 /// Reads the data and begins the threads of the node.
-async fn begin(options: &NodeOptions) -> Result<Node, StartError> {
+async fn begin(options: &NodeOptions, access: &MemberAccess) -> Result<Node, StartError> {
     let (store, recovered) = start::recover(options).await?;
     let node = Node::start(options, store, recovered)?;
     tokio::task::spawn_local(Arc::clone(&node.info.memory).keep_looking());
     tokio::task::spawn_local(Arc::clone(&node.info.clock).keep_looking());
+    tokio::task::spawn_local(reports::keep_reporting(Arc::clone(&node.info), access.clone()));
     Ok(node)
 }
 

@@ -36,6 +36,8 @@ pub enum Planted {
     ReplyBeforeJournal,
     /// A member that becomes the active does not send what its outboxes hold.
     OutboxNotStarted,
+    /// An active trims what is durable on itself alone.
+    TrimOnOwnWord,
 }
 
 #[cfg(feature = "planted-faults")]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::token::{Mark, mark};
-use super::{Live, Role, Tokens};
+use super::{Live, Role, Secret, Tokens};
 
 /// The tokens that are valid now. The TCP door and the admin listener share one authenticator.
 pub struct Authenticator {
@@ -44,6 +44,11 @@ impl Authenticator {
     /// Whether callers need no token, because there are no tokens.
     pub fn is_open(&self) -> bool {
         !self.tokens.get().required()
+    }
+
+    /// The token with which this process shows itself to another one that has the same token file.
+    pub fn own_token(&self, role: Role) -> Option<Secret> {
+        self.tokens.get().first(role).cloned()
     }
 
     /// Returns a session if `token` is one of the valid tokens, or if no token is required.

@@ -11,6 +11,7 @@ use super::Failure;
 use super::result_file::{print, print_json};
 use crate::config::{AccessFiles, EngineAddress, JournalConfig, journal};
 use crate::journal::client::EngineClient;
+use crate::journal::kept::TrimLimits;
 use crate::journal::names::MemberNames;
 use crate::node::genesis::{self, NoOrigin};
 use crate::node::identity::Identity;
@@ -79,6 +80,8 @@ fn connect(args: &JournalArgs) -> Result<EngineClient, Failure> {
         beat: None,
         serve: None,
         claim: None,
+        member_tls_ca: None,
+        trim: TrimLimits::default(),
     };
     engine::connect(&config).map_err(|error| Failure::new(error.to_string()))
 }

@@ -4,6 +4,7 @@
 //! - [`call`]: any command, with JSON in and out
 //! - [`manual`]: the help of each command
 //! - [`query`]: list, detail, delete, stats, for people to read
+//! - [`cluster`]: the members of a journal, for people to read
 //! - [`transfer`]: import and export of JSON lines
 //! - [`generate`]: data sets of realistic shape
 //! - [`mod@bench`]: the load tool
@@ -26,6 +27,7 @@
 #[cfg(feature = "bench")]
 pub mod bench;
 pub mod call;
+pub mod cluster;
 pub mod demo;
 pub mod failure;
 #[cfg(feature = "bench")]
@@ -84,6 +86,8 @@ pub enum Action {
     Delete(query::DeleteArgs),
     /// Show counts and sizes of the server
     Stats(query::StatsArgs),
+    /// Show the members of the server's journal
+    Cluster(cluster::ClusterArgs),
     /// Read chats and members from JSON lines into the server
     Import(transfer::ImportArgs),
     /// Write the server's chats and members as JSON lines
@@ -285,6 +289,7 @@ fn dispatch(action: Action) -> Result<ExitCode, Failure> {
         Action::Detail(args) => block_on(query::detail(args)),
         Action::Delete(args) => block_on(query::delete(args)),
         Action::Stats(args) => block_on(query::stats(args)),
+        Action::Cluster(args) => block_on(cluster::run(args)),
         Action::Import(args) => block_on(transfer::import::run(args)),
         Action::Export(args) => block_on(transfer::export::run(args)),
         #[cfg(feature = "bench")]

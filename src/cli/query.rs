@@ -26,7 +26,8 @@ pub struct Format {
 }
 
 impl Format {
-    fn is_json(&self) -> bool {
+    /// Whether the output is JSON: asked for, or not for a terminal.
+    pub(super) fn is_json(&self) -> bool {
         self.json || !io::stdout().is_terminal()
     }
 }
@@ -145,7 +146,8 @@ pub async fn stats(args: StatsArgs) -> Result<(), Failure> {
     if args.format.is_json() { print_json(&stats) } else { print(&stats_tables(&stats)) }
 }
 
-async fn ask(
+/// Sends a command that passes its check.
+pub(super) async fn ask(
     connection: &ConnectArgs,
     client: &ClusterClient,
     command: impl Into<Command>,
@@ -155,11 +157,11 @@ async fn ask(
     Ok(connection.ask(client, command).await?)
 }
 
-fn unexpected() -> Failure {
+pub(super) fn unexpected() -> Failure {
     Failure::new("the server answered another command")
 }
 
-fn table(header: &[&str]) -> Table {
+pub(super) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header.iter().copied());
     table

@@ -12,6 +12,7 @@
 //! - a file for each command, which has its name: arguments with their check and keys, and reply
 //!   - a connection and the node: [`hello`], [`ping`], [`stats`], [`snapshot`], [`verify`],
 //!     [`export`], [`import`]
+//!   - the members of a journal: [`cluster`], [`report`]
 //!   - a user's rows: [`list`], [`detail`], [`delete`], [`set_flags`], [`touch`], [`clear`],
 //!     [`mark_read`], [`mark_read_many`], [`erase_user`]
 //!   - rows with their chats: [`conversations`], [`unread`], [`explain`]
@@ -32,6 +33,7 @@ pub mod advance;
 pub mod cancel;
 mod check;
 pub mod clear;
+pub mod cluster;
 mod columns;
 pub mod conversations;
 pub mod create;
@@ -54,6 +56,7 @@ pub mod mark_read_many;
 pub mod members;
 pub mod ping;
 pub mod remove_members;
+pub mod report;
 pub mod set_flags;
 pub mod set_status;
 pub mod snapshot;
@@ -168,6 +171,10 @@ commands! {
     8 "watch" watch::Watch                              Read    Connection      NoKey      Small;
     /// Ends a watch of the same connection.
     9 "cancel" cancel::Cancel                           Read    Connection      NoKey      Small;
+    /// The members of the journal, as far as this node knows them.
+    10 "cluster" cluster::Cluster                       Read    Worker          NoKey      Small;
+    /// A standby's word to the active, once a second.
+    12 "report" report::Report                          Operate Worker          NoKey      Small;
     /// A user's rows, pinned first, then newest-joined first.
     16 "list" list::List                                Read    User            NoKey      Limit;
     /// Details of chats, by id.

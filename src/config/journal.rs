@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::settings::Merged;
-use super::{ConfigError, integer, path_or_none, read};
+use super::{ConfigError, integer, path_or_none, read, size};
 use crate::journal::client::EngineClient;
 use crate::journal::engine::{EngineAccess, EngineTls};
+use crate::journal::kept::TrimLimits;
 use crate::limits::JOURNAL_TEXT_BYTES_MAX;
 
 /// Longest of the three times of a lease, in ms.
@@ -30,6 +31,10 @@ pub struct JournalConfig {
     pub serve: Option<Duration>,
     /// Silence after which a standby claims; `None`: the adapter's.
     pub claim: Option<Duration>,
+    /// The authority that signed the certificates of the members' doors; `None`: the system's.
+    pub member_tls_ca: Option<PathBuf>,
+    /// How much of the journal the engine keeps.
+    pub trim: TrimLimits,
 }
 
 /// An engine, and the name of the journal in it.
@@ -64,6 +69,26 @@ impl EngineAddress {
         }
     }
 }
+
+/// Most members that a setting may name.
+const COPIES_MAX: u64 = 32;
+/// Least bytes of a journal that the engine may be told to keep.
+const JOURNAL_BYTES_MIN: u64 = 4096;
+
+/// The settings that are of no use without a journal, besides the files below.
+const OTHERS: [&str; 11] = [
+    "member",
+    "advertise",
+    "advertise_admin",
+    "beat_ms",
+    "serve_ms",
+    "claim_ms",
+    "member_tls_ca",
+    "copies",
+    "copies_min",
+    "journal_keep_bytes",
+    "journal_bytes_max",
+];
 
 /// The settings of the files below.
 const ACCESS: [&str; 4] =
@@ -118,8 +143,7 @@ impl AccessFiles {
 /// Reads the settings; `None` without a journal.
 pub(super) fn journal(merged: &Merged) -> Result<Option<JournalConfig>, ConfigError> {
     let Some(mut engine) = merged.get("journal", engine)? else {
-        let others = ["member", "advertise", "advertise_admin", "beat_ms", "serve_ms", "claim_ms"];
-        for name in others.into_iter().chain(ACCESS) {
+        for name in OTHERS.into_iter().chain(ACCESS) {
             if !merged.is_default(name) {
                 return Err(merged.error(name, "is of no use without journal"));
             }
@@ -143,7 +167,30 @@ pub(super) fn journal(merged: &Merged) -> Result<Option<JournalConfig>, ConfigEr
         beat: merged.get("beat_ms", milliseconds)?,
         serve: merged.get("serve_ms", milliseconds)?,
         claim: merged.get("claim_ms", milliseconds)?,
+        member_tls_ca: path("member_tls_ca")?,
+        trim: trim(merged)?,
     }))
+}
+
+fn trim(merged: &Merged) -> Result<TrimLimits, ConfigError> {
+    let copies = |text: &str| {
+        let number = integer(1, COPIES_MAX)(text)?;
+        u16::try_from(number).map_err(|error| error.to_string())
+    };
+    let limits = TrimLimits {
+        keep_bytes: merged.get("journal_keep_bytes", size(0))?,
+        bytes_max: merged.get("journal_bytes_max", size(JOURNAL_BYTES_MIN))?,
+        copies: merged.get("copies", copies)?,
+        copies_min: merged.get("copies_min", copies)?,
+        ..TrimLimits::default()
+    };
+    if limits.keep_bytes > limits.bytes_max {
+        return Err(merged.error("journal_keep_bytes", "is above journal_bytes_max"));
+    }
+    if limits.copies_min > limits.copies {
+        return Err(merged.error("copies_min", "is above copies"));
+    }
+    Ok(limits)
 }
 
 /// A text that fits in an entry of the journal; `None` if it is empty.

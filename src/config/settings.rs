@@ -183,6 +183,24 @@ settings! {
     /// Milliseconds of silence after which a standby takes over; fits the engine if absent
     #[arg(value_name = "MS")]
     claim_ms = "";
+    /// PEM file of the authority that signed the certificates of the members' doors; the system's
+    /// roots if absent
+    #[arg(value_name = "FILE")]
+    member_tls_ca = "";
+    /// Members that must have a part of the journal on their disks before the engine forgets it
+    #[arg(value_name = "N")]
+    copies = "2";
+    /// Members that are enough when the journal is at journal_bytes_max; if these are missing too,
+    /// writes are refused
+    #[arg(value_name = "N")]
+    copies_min = "1";
+    /// Size of the newest part of the journal that the engine always keeps
+    #[arg(value_name = "SIZE")]
+    journal_keep_bytes = "67108864";
+    /// Size of the journal over which the engine keeps no more for members that lag; at most a
+    /// quarter of the engine's quota
+    #[arg(value_name = "SIZE")]
+    journal_bytes_max = "268435456";
 }
 
 /// Arguments of `serve`: the settings, and the file with more of them.

@@ -53,10 +53,19 @@ pub struct EngineCalls {
 }
 
 /// The space that the engine has left, as its adapter saw it last.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct EngineSpace {
+    /// [`UNKNOWN`] if the engine does not tell.
     used_bytes: Arc<AtomicU64>,
     is_full: Arc<AtomicBool>,
+}
+
+const UNKNOWN: u64 = u64::MAX;
+
+impl Default for EngineSpace {
+    fn default() -> Self {
+        Self { used_bytes: Arc::new(AtomicU64::new(UNKNOWN)), is_full: Arc::default() }
+    }
 }
 
 /// One request on its way to an adapter.
@@ -165,16 +174,16 @@ impl EngineCalls {
 }
 
 impl EngineSpace {
-    /// Says what is used, and whether new writes must wait for a trim.
-    pub fn set(&self, used_bytes: u64, is_full: bool) {
-        self.used_bytes.store(used_bytes, Ordering::Relaxed);
+    /// Says what is used, if it is known, and whether new writes must wait for a trim.
+    pub fn set(&self, used_bytes: Option<u64>, is_full: bool) {
+        self.used_bytes.store(used_bytes.unwrap_or(UNKNOWN), Ordering::Relaxed);
         self.is_full.store(is_full, Ordering::Relaxed);
     }
 
-    /// Bytes in use, of all that the engine keeps; 0 if it does not tell.
+    /// Bytes in use, of all that the engine keeps; `None` if it does not tell.
     #[must_use]
-    pub fn used_bytes(&self) -> u64 {
-        self.used_bytes.load(Ordering::Relaxed)
+    pub fn used_bytes(&self) -> Option<u64> {
+        Some(self.used_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes != UNKNOWN)
     }
 
     /// Whether so much is in use that new writes must be refused.

@@ -25,6 +25,8 @@
 //! - [`writer`]: one stint of one active: claim, append, retry, lease, release
 //! - [`copied_log`]: records of a member's log on their way to another member
 //! - [`quiet`]: how long a standby has known that the active is silent
+//! - [`kept`]: what the engine keeps, and what of it may go
+//! - [`trimmer`]: the trims of one stint
 //! - [`engine`]: requests and replies as values, and the contract of an engine
 //! - [`client`]: ports through which the threads of a node send requests and get replies
 //! - `etcd`: the adapter of etcd, with the feature `journal-etcd`
@@ -49,10 +51,12 @@ pub mod engine;
 pub mod entry;
 #[cfg(feature = "journal-etcd")]
 pub mod etcd;
+pub mod kept;
 pub mod names;
 pub mod place;
 pub mod quiet;
 pub mod reader;
 pub mod sim;
 pub mod sim_server;
+pub mod trimmer;
 pub mod writer;

@@ -26,6 +26,7 @@ use snapshot::{BATCH_BYTES_MAX, Batch, Lsn, Planted, is_planted};
 
 use super::engine::Condition;
 use super::entry::{ControlBody, EntryError, EntryHeader, EntryKind, JournalEntry, SealedEntry};
+use super::kept::ENTRY_COST_BYTES;
 use super::place::JournalPlace;
 
 /// The accepted parts of a batch whose last part is still to come.
@@ -107,6 +108,8 @@ pub struct JournalReader {
     is_released: bool,
     newest_time_ms: u64,
     void: u64,
+    /// Cost of the judged entries in the engine, in bytes.
+    cost_bytes: u64,
 }
 
 impl JournalReader {
@@ -130,6 +133,7 @@ impl JournalReader {
             is_released: false,
             newest_time_ms: 0,
             void: 0,
+            cost_bytes: 0,
         }
     }
 
@@ -188,6 +192,12 @@ impl JournalReader {
         self.void
     }
 
+    /// What the entries since the beginning of this reader cost the engine, about, in bytes.
+    #[must_use]
+    pub fn cost_bytes(&self) -> u64 {
+        self.cost_bytes
+    }
+
     /// Compares the engine's newest seq, `tail`, with the newest accepted entry. A smaller `tail`
     /// is a fault: the engine has lost entries, and no node may claim.
     #[must_use]
@@ -219,11 +229,13 @@ impl JournalReader {
             Judged::Void => {
                 self.seen = seq;
                 self.void += 1;
+                self.count(bytes);
                 Verdict::Void
             }
             Judged::Accept => match self.content(&entry) {
                 Ok(content) => {
                     self.advance(seq, &entry.header, entry.checksum);
+                    self.count(bytes);
                     let header = entry.header;
                     Verdict::Accepted(Box::new(AcceptedEntry { header, content }))
                 }
@@ -244,11 +256,17 @@ impl JournalReader {
                     self.collect(&entry.header, &[]);
                 }
                 self.advance(seq, &entry.header, entry.checksum);
+                self.count(&entry.bytes);
                 Ok(())
             }
             Judged::Gap(what) => Err(self.fault(what)),
             Judged::Void => Err(self.fault("it is void")),
         }
+    }
+
+    fn count(&mut self, entry: &[u8]) {
+        let bytes = u64::try_from(entry.len()).unwrap_or(u64::MAX);
+        self.cost_bytes = self.cost_bytes.saturating_add(bytes).saturating_add(ENTRY_COST_BYTES);
     }
 
     /// Why the entry that is due cannot be had.

@@ -169,6 +169,12 @@ impl SimEngine {
         self.tail
     }
 
+    /// The last seq that is trimmed; 0 before the first trim.
+    #[must_use]
+    pub fn trimmed(&self) -> u64 {
+        self.trimmed
+    }
+
     /// Changes the faults of the network from now on.
     pub fn set_faults(&mut self, faults: SimFaults) {
         self.faults = faults;

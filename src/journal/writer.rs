@@ -506,6 +506,13 @@ impl JournalWriter {
         self.boundary
     }
 
+    /// The newest committed place with [`JournalReader::cost_bytes`]. `None` between two parts of a
+    /// batch.
+    #[must_use]
+    pub fn newest_cost(&self) -> Option<(JournalPlace, u64)> {
+        self.reader.boundary().map(|place| (place, self.reader.cost_bytes()))
+    }
+
     /// LSN of the newest committed record.
     #[must_use]
     pub fn committed(&self) -> Lsn {

@@ -73,7 +73,8 @@ impl Handle {
         }
         self.node.complete_stats(&mut stats);
         input.wall_clock_ahead_ms = self.node.clock.behind_wall();
-        MetricsInput { stats: Some(stats), ..input }
+        let journal = self.node.journal_metrics();
+        MetricsInput { stats: Some(stats), journal, ..input }
     }
 
     async fn reports(&self) -> Vec<WorkerReport> {

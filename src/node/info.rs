@@ -9,6 +9,7 @@ use crossbeam::channel::Sender;
 use tokio::sync::oneshot;
 
 use super::clock::shared::SharedClock;
+use super::known_members::StandbyLag;
 use super::log::Log;
 use super::mailbox::{Control, Mailbox};
 use super::membership::{MemberRole, Membership, is_for_any_role};
@@ -16,11 +17,14 @@ use super::memory::Memory;
 use super::offload::Offload;
 use super::snapshot_requests::{SnapshotRequest, SnapshotStatus};
 use super::watch::WatchHub;
+use crate::command::cluster::{ClusterMember, ClusterReply};
 use crate::command::hello::{HelloReply, Limits, PROTOCOL_VERSION};
+use crate::command::report::{Report, ReportReply};
 use crate::command::stats::StatsReply;
-use crate::command::{Error, Kind, Outcome};
+use crate::command::{Error, Kind, Outcome, Reply};
 use crate::journal::names::ActiveMember;
-use crate::limits::SLOTS;
+use crate::limits::{JOURNAL_FORMAT, SLOTS};
+use crate::metrics::JournalMetrics;
 use crate::types::{KeyHasher, ShardCount, ShardId};
 
 /// What all threads of a node share.
@@ -104,6 +108,100 @@ impl NodeInfo {
         }
     }
 
+    /// What a member says of itself; `None` for a node without a journal.
+    pub fn report(&self) -> Option<Report> {
+        let member = self.member.as_ref()?;
+        let role = match member.failure() {
+            Some(_) => "failed",
+            None => member.role().name(),
+        };
+        Some(Report {
+            member: member.names.member.clone(),
+            address: member.names.tcp.clone(),
+            admin: member.names.admin.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            format: JOURNAL_FORMAT.into(),
+            lsn: self.log.applied_by_all().0,
+            durable_lsn: self.log.durable().0,
+            role: role.into(),
+            journal: member.journal,
+        })
+    }
+
+    /// Takes a standby's report, and replies with the members that this active knows.
+    pub fn heard(&self, report: Report) -> Outcome {
+        let Some(member) = &self.member else {
+            return Err(Error::invalid("report: this node has no journal"));
+        };
+        if report.journal != member.journal {
+            return Err(Error::invalid("report: this node has another journal"));
+        }
+        if report.member == member.names.member {
+            return Err(Error::invalid("report: two members have this name"));
+        }
+        member.heard(self.clock.boot(), self.log.applied_by_all(), report);
+        Ok(Reply::Report(ReportReply { members: self.cluster().members }))
+    }
+
+    /// The members of the journal, as far as this node knows them.
+    pub fn cluster(&self) -> ClusterReply {
+        let (Some(member), Some(own)) = (&self.member, self.report()) else {
+            return ClusterReply::default();
+        };
+        let now = self.clock.boot();
+        let ActiveMember { epoch, names } = member.active();
+        let is_active = member.role() == MemberRole::Active;
+        let (mut members, age_ms) = match member.last_told(now) {
+            _ if is_active => (member.standbys(now), Some(0)),
+            Some((members, age)) => (members, Some(age)),
+            None => (Vec::new(), None),
+        };
+        members.retain(|other| other.member != own.member);
+        let active = names.member;
+        if !is_active {
+            // A claim may be newer than the last word of an active.
+            for other in members.iter_mut().filter(|other| other.role == "active") {
+                if other.member != active {
+                    other.role = MemberRole::Demoted.name().into();
+                }
+            }
+            let is_missing = !active.is_empty() && active != own.member;
+            if is_missing && !members.iter().any(|other| other.member == active) {
+                members.push(ClusterMember {
+                    member: active.clone(),
+                    role: MemberRole::Active.name().into(),
+                    address: names.tcp,
+                    admin: names.admin,
+                    ..ClusterMember::default()
+                });
+            }
+        }
+        members.push(itself(own, is_active));
+        members.sort_by(|a, b| a.member.cmp(&b.member));
+        ClusterReply { members, epoch, age_ms }
+    }
+
+    /// The figures of the journal; `None` without one.
+    pub fn journal_metrics(&self) -> Option<JournalMetrics> {
+        let member = self.member.as_ref()?;
+        let (now, role, figures) = (self.clock.boot(), member.role(), &member.figures);
+        let is_active = role == MemberRole::Active;
+        let lag = member.standby_lag(now).filter(|_| is_active);
+        Some(JournalMetrics {
+            role: role.name(),
+            roles: MemberRole::ALL.into_iter().map(MemberRole::name).collect(),
+            epoch: member.active().epoch,
+            committed_lsn: self.log.applied_by_all().0,
+            lease_left: is_active.then(|| member.lease_left(now)),
+            retained_bytes: figures.retained_bytes(),
+            engine_used_bytes: member.space().used_bytes(),
+            copies: figures.copies(),
+            lag: lag.map(|StandbyLag { records, time }| (records, time)),
+            trims: figures.trims(),
+            takeovers: figures.takeovers().map(|(why, count)| (why.name(), count)).collect(),
+        })
+    }
+
     /// Asks for a snapshot, and waits for its outcome.
     pub async fn snapshot(&self) -> Outcome {
         let (sender, receiver) = oneshot::channel();
@@ -163,5 +261,21 @@ impl NodeInfo {
                 shard.connections = u64::try_from(connections).unwrap_or(u64::MAX);
             }
         }
+    }
+}
+
+/// What a member says of itself. Only the active knows that it lacks nothing.
+fn itself(own: Report, is_active: bool) -> ClusterMember {
+    ClusterMember {
+        member: own.member,
+        role: own.role,
+        address: own.address,
+        admin: own.admin,
+        version: Some(own.version),
+        format: Some(own.format),
+        lsn: Some(own.lsn),
+        durable_lsn: Some(own.durable_lsn),
+        lag: is_active.then_some(0),
+        heard_ms: Some(0),
     }
 }

@@ -19,6 +19,7 @@ use super::core_turns::CoreTurns;
 use super::info::NodeInfo;
 use super::membership::{MemberRole, Membership};
 use super::sink::{Sink, SinkError};
+use super::trimming::Trimming;
 use crate::journal::client::EnginePort;
 use crate::journal::entry::ControlBody;
 use crate::journal::writer::{AppendProgress, JournalWriter, NotTaken, StintEnd};
@@ -48,6 +49,7 @@ pub struct JournalSink<D: Disk> {
     disk: LogWriter<D>,
     offered: Offered,
     turns: CoreTurns,
+    trimming: Trimming,
     /// How long one call waits for the engine; zero in a simulation.
     patience: Duration,
 }
@@ -60,11 +62,12 @@ impl<D: Disk> JournalSink<D> {
         port: EnginePort,
         writer: JournalWriter,
         disk: LogWriter<D>,
+        trimming: Trimming,
         patience: Duration,
     ) -> Self {
         let (offered, turns) = (Offered::New, CoreTurns::default());
         let patience = patience.min(PATIENCE_MAX);
-        Self { node, member, port, writer, disk, offered, turns, patience }
+        Self { node, member, port, writer, disk, offered, turns, trimming, patience }
     }
 
     fn now(&self) -> Duration {
@@ -102,6 +105,7 @@ impl<D: Disk> JournalSink<D> {
                 AppendProgress::None | AppendProgress::Ended(_) => {}
                 AppendProgress::Committed { .. } => {
                     self.member.lease(now.saturating_add(self.writer.lease_left(now)));
+                    self.trimming.note(now, &self.writer);
                 }
             }
         }
@@ -187,6 +191,7 @@ impl<D: Disk> Sink for JournalSink<D> {
     }
 
     fn idle(&mut self) -> Result<(), SinkError> {
+        self.trimming.turn(self.now(), self.disk.durable(), &self.member);
         self.drive()?;
         if self.writer.is_beat_due(self.now()) && self.turns.all_had(&self.node) {
             self.turns.reset();

@@ -33,16 +33,20 @@ use tracing::{error, info, warn};
 use twox_hash::XxHash64;
 
 use super::info::NodeInfo;
+use super::journal_figures::TakeoverWhy;
 use super::journal_sink::JournalSink;
 use super::log_thread::LogThread;
 use super::mailbox::Control;
 use super::membership::{MemberRole, Membership};
 use super::standby::{Standby, StandbyEnd};
+use super::trimming::Trimming;
 use super::worker::on_core;
 use crate::journal::client::{EngineClient, EnginePort};
 use crate::journal::entry::{ClaimFacts, ControlBody};
+use crate::journal::kept::{KeptEntries, TrimLimits};
 use crate::journal::names::ActiveMember;
 use crate::journal::reader::{AcceptedEntry, Content, JournalReader};
+use crate::journal::trimmer::Trimmer;
 use crate::journal::writer::{AppendProgress, JournalWriter, StintEnd};
 use crate::limits::JOURNAL_FORMAT;
 use crate::throttle::throttled;
@@ -66,6 +70,8 @@ pub struct MemberParts<D: Disk> {
     pub client: EngineClient,
     /// Continues the log on the disk.
     pub disk: LogWriter<D>,
+    /// How much of the journal the engine keeps.
+    pub trim: TrimLimits,
     /// A random number of this run.
     pub seed: u64,
     /// Longest wait of one turn; zero in a simulation.
@@ -86,6 +92,7 @@ struct Common {
     node: Arc<NodeInfo>,
     member: Arc<Membership>,
     client: EngineClient,
+    trim: TrimLimits,
     seed: u64,
     patience: Duration,
 }
@@ -117,14 +124,17 @@ struct Applying<D: Disk> {
     unwritten: VecDeque<Arc<Batch>>,
     /// Last record and bytes of each batch that some core has not applied.
     unapplied: VecDeque<(Lsn, usize)>,
+    /// What the engine keeps, for the trims of an active.
+    kept: KeptEntries,
     synced_at: Duration,
 }
 
 impl<D: Disk> MemberThread<D> {
     /// A standby that continues behind the records on its disk.
     pub fn new(parts: MemberParts<D>) -> Self {
-        let MemberParts { node, member, client, disk, seed, patience } = parts;
-        let common = Common { node, member, client, seed, patience: patience.min(PATIENCE_MAX) };
+        let MemberParts { node, member, client, disk, trim, seed, patience } = parts;
+        let patience = patience.min(PATIENCE_MAX);
+        let common = Common { node, member, client, trim, seed, patience };
         let applying = common.stand_by(disk);
         Self { common, stage: Stage::Standby(applying) }
     }
@@ -187,6 +197,7 @@ impl Common {
             disk,
             unwritten: VecDeque::new(),
             unapplied: VecDeque::new(),
+            kept: KeptEntries::new(&self.trim),
             synced_at: self.now(),
         }
     }
@@ -280,6 +291,11 @@ impl Common {
             if let Some(active) = applying.standby.take_base_active() {
                 info!(epoch = active.epoch, active = active.names.member, "the base of a trim");
                 self.member.set_active(active);
+                applying.kept = KeptEntries::new(&self.trim);
+            }
+            let reader = applying.standby.reader();
+            if let Some(place) = reader.boundary() {
+                applying.kept.note(self.now(), place, reader.cost_bytes());
             }
             for entry in accepted {
                 self.accept(applying, entry);
@@ -358,7 +374,7 @@ impl Common {
             admin: names.admin.clone(),
             program: env!("CARGO_PKG_VERSION").to_owned(),
             format: JOURNAL_FORMAT,
-            why: if reader.is_released() { "release" } else { "silence" }.to_owned(),
+            why: TakeoverWhy::of(reader.is_released()).name().to_owned(),
         };
         let time_ms = self.node.clock.moment().now.get().max(reader.newest_time_ms());
         let writer = self.random(reader.place().seq.max(1));
@@ -425,13 +441,19 @@ impl Common {
             return Stage::Starting(applying, port, writer, begun);
         }
         let epoch = writer.epoch();
-        self.member.set_active(ActiveMember { epoch, names: self.member.names.clone() });
+        let active = ActiveMember { epoch, names: self.member.names.clone() };
+        self.member.set_active(active.clone());
         let now = self.now();
         self.member.lease(now.saturating_add(writer.lease_left(now)));
         self.member.set_role(MemberRole::Active);
+        let why = TakeoverWhy::of(applying.standby.reader().is_released());
+        self.member.figures.note_takeover(why);
         info!(epoch, last_lsn = self.node.log.tail().0, "this node is the active");
+        let trimmer = Trimmer::new(self.member.journal, active, self.trim, applying.kept);
+        let trimming = Trimming::new(trimmer, self.client.port());
         let (node, member) = (Arc::clone(&self.node), Arc::clone(&self.member));
-        let sink = JournalSink::new(node, member, port, *writer, applying.disk, self.patience);
+        let Applying { disk, .. } = applying;
+        let sink = JournalSink::new(node, member, port, *writer, disk, trimming, self.patience);
         let thread = LogThread::new(Arc::clone(&self.node.log), sink);
         Stage::Active(Box::new(thread.with_watch(Arc::clone(&self.node.watch))))
     }

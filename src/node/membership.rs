@@ -7,11 +7,17 @@
 //! - The lease never grows but by an append that counts, and ends with the role.
 //! - Parts of what was let in are not asked for again; the journal alone fences writes.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use snapshot::Lsn;
+
+use super::journal_figures::JournalFigures;
+use super::known_members::{KnownMembers, StandbyLag};
+use crate::command::cluster::ClusterMember;
 use crate::command::error::Moved;
+use crate::command::report::Report;
 use crate::command::{Error, ErrorCode, Kind};
 use crate::journal::client::EngineSpace;
 use crate::journal::names::{ActiveMember, MemberNames};
@@ -30,7 +36,8 @@ pub enum MemberRole {
 }
 
 impl MemberRole {
-    const ALL: [Self; 4] = [Self::Standby, Self::Claiming, Self::Active, Self::Demoted];
+    /// All roles.
+    pub const ALL: [Self; 4] = [Self::Standby, Self::Claiming, Self::Active, Self::Demoted];
 
     /// The name in `hello`, in `stats` and in metrics.
     #[must_use]
@@ -71,6 +78,11 @@ pub struct Membership {
     /// Why this member cannot continue.
     failure: OnceLock<String>,
     space: EngineSpace,
+    known: Mutex<KnownMembers>,
+    /// Whether the active refuses writes, because too few copies allow no trim.
+    lacks_copies: AtomicBool,
+    /// Figures for metrics.
+    pub figures: Arc<JournalFigures>,
 }
 
 impl Membership {
@@ -85,13 +97,27 @@ impl Membership {
             active: Mutex::default(),
             failure: OnceLock::new(),
             space: EngineSpace::default(),
+            known: Mutex::default(),
+            lacks_copies: AtomicBool::new(false),
+            figures: Arc::default(),
         }
+    }
+
+    /// The member with the figures of its process.
+    #[must_use]
+    pub fn with_figures(self, figures: Arc<JournalFigures>) -> Self {
+        Self { figures, ..self }
     }
 
     /// The member, which refuses writes while the engine has no space for them.
     #[must_use]
     pub fn with_space(self, space: EngineSpace) -> Self {
         Self { space, ..self }
+    }
+
+    /// The space of the engine.
+    pub fn space(&self) -> &EngineSpace {
+        &self.space
     }
 
     /// What this member does now.
@@ -107,6 +133,46 @@ impl Membership {
     fn lock(&self) -> MutexGuard<'_, ActiveMember> {
         // No code that can panic runs under this lock.
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self) -> MutexGuard<'_, KnownMembers> {
+        // No code that can panic runs under this lock.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a standby's word. `committed` is the newest committed record.
+    pub(super) fn heard(&self, now: Duration, committed: Lsn, report: Report) {
+        self.known().hear(now, committed, report);
+    }
+
+    /// Notes the members that the active named in its reply to a report.
+    pub fn told(&self, now: Duration, members: Vec<ClusterMember>) {
+        self.known().told(now, members);
+    }
+
+    /// What the active said last, and how long ago, in ms.
+    pub(super) fn last_told(&self, now: Duration) -> Option<(Vec<ClusterMember>, u64)> {
+        self.known().last_told(now)
+    }
+
+    /// The standbys that reported to this node.
+    pub(super) fn standbys(&self, now: Duration) -> Vec<ClusterMember> {
+        self.known().standbys(now)
+    }
+
+    /// What is durable on each standby that is alive.
+    pub(super) fn durable_on_standbys(&self, now: Duration) -> Vec<Lsn> {
+        self.known().durable(now)
+    }
+
+    /// How far the standby that is furthest behind is behind; `None` if none reports to this node.
+    pub fn standby_lag(&self, now: Duration) -> Option<StandbyLag> {
+        self.known().lag(now)
+    }
+
+    /// Lets the active refuse writes while too few copies allow no trim.
+    pub(super) fn refuse_for_copies(&self, is_refusing: bool) {
+        self.lacks_copies.store(is_refusing, Ordering::Relaxed);
     }
 
     /// Why this member cannot continue, if so.
@@ -127,6 +193,7 @@ impl Membership {
     pub(super) fn set_role(&self, role: MemberRole) {
         if role != MemberRole::Active {
             self.leased_until.store(0, Ordering::SeqCst);
+            self.figures.forget_kept();
         }
         self.role.store(role.code(), Ordering::SeqCst);
     }
@@ -168,8 +235,12 @@ impl Membership {
     #[must_use]
     pub fn refusal(&self) -> Option<Error> {
         const FULL: &str = "the engine of the journal is nearly full; try again later";
+        const COPIES: &str = "the journal is at its maximum, and too few standbys have it";
         match self.role() {
-            MemberRole::Active => self.space.is_full().then(|| Error::new(ErrorCode::Busy, FULL)),
+            MemberRole::Active if self.space.is_full() => Some(Error::new(ErrorCode::Busy, FULL)),
+            MemberRole::Active => {
+                self.lacks_copies.load(Ordering::Relaxed).then(|| Error::not_applied(COPIES))
+            }
             MemberRole::Standby | MemberRole::Claiming | MemberRole::Demoted => {
                 Some(Error::moved(self.moved()))
             }
@@ -194,7 +265,7 @@ impl Membership {
 /// Whether a member answers a command whatever its role is.
 #[must_use]
 pub const fn is_for_any_role(kind: Kind) -> bool {
-    matches!(kind, Kind::Hello | Kind::Ping | Kind::Stats | Kind::Cancel)
+    matches!(kind, Kind::Hello | Kind::Ping | Kind::Stats | Kind::Cancel | Kind::Cluster)
 }
 
 #[cfg(test)]
@@ -209,9 +280,9 @@ mod tests {
         assert_eq!(code(), Some(ErrorCode::Moved));
         member.set_role(MemberRole::Active);
         assert_eq!(code(), None);
-        space.set(1 << 30, true);
+        space.set(Some(1 << 30), true);
         assert_eq!(code(), Some(ErrorCode::Busy));
-        space.set(1 << 20, false);
+        space.set(Some(1 << 20), false);
         assert_eq!(code(), None);
     }
 }

@@ -17,10 +17,13 @@
 //! - [`log_thread`]: writes and syncs the log
 //! - [`member_thread`]: applies the journal, claims, and then writes the log as the active
 //! - [`journal_sink`]: the sink of an active: the journal, with the log on the disk behind it
+//! - [`trimming`]: the trims of an active
 //! - [`core_turns`]: whether every core still has turns
 //! - [`standby`]: a standby as values: what it asks the engine, and when it may claim
 //! - [`sink`]: what the log's thread writes to
 //! - [`membership`]: the role of a member, and whether doors may route a request
+//! - [`known_members`]: what a member knows of the others
+//! - [`journal_figures`]: figures of the journal, for metrics
 //! - [`watch`]: the stream of changes
 //! - [`log`]: the queue of records that all shards fill, and how far the log has come
 //! - [`mailbox`]: the queues that other threads fill for a core
@@ -60,7 +63,9 @@ pub mod identity;
 pub mod info;
 pub mod join;
 pub mod journal_end;
+pub mod journal_figures;
 pub mod journal_sink;
+mod known_members;
 pub mod load;
 pub mod log;
 pub mod log_thread;
@@ -81,6 +86,7 @@ pub mod start;
 pub mod stop;
 pub mod store;
 mod swap;
+mod trimming;
 pub mod watch;
 pub mod worker;
 

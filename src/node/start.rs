@@ -20,6 +20,7 @@ use super::error::NodeError;
 use super::genesis::wait_for_origin;
 use super::identity::{AtRisk, draw};
 use super::info::NodeInfo;
+use super::journal_figures::JournalFigures;
 use super::log::{Log, LogMode};
 use super::log_thread::LogThread;
 use super::mailbox::Mailbox;
@@ -34,6 +35,7 @@ use super::store::{Recovered, Store, StoreOptions};
 use super::watch::{WatchHub, WatchThread};
 use super::worker::{LocalWorker, Worker};
 use crate::journal::client::EngineClient;
+use crate::journal::kept::TrimLimits;
 use crate::journal::names::MemberNames;
 use crate::shard::Shard;
 use crate::system;
@@ -75,6 +77,10 @@ pub struct JournalOptions {
     pub client: EngineClient,
     /// Its name and addresses.
     pub names: MemberNames,
+    /// How much of the journal the engine keeps.
+    pub trim: TrimLimits,
+    /// Figures of this process, over all of its stints.
+    pub figures: Arc<JournalFigures>,
 }
 
 impl fmt::Debug for JournalOptions {
@@ -207,6 +213,7 @@ fn shared(
     }
     let member = options.journal.as_ref().map(|journal| {
         let member = Membership::new(store.identity.node_id, journal.names.clone());
+        let member = member.with_figures(Arc::clone(&journal.figures));
         Arc::new(member.with_space(journal.client.space().clone()))
     });
     let log = Arc::new(Log::new(options.mode, recovered.last, Arc::clone(&mailboxes)));
@@ -246,6 +253,7 @@ fn start_member(
         member,
         client: journal.client.clone(),
         disk,
+        trim: journal.trim,
         seed: getrandom::u64().map_err(io::Error::other)?,
         patience: Duration::MAX,
     });

@@ -187,6 +187,10 @@ impl Worker {
                 let hello = self.node.hello(self.shard_id);
                 self.finish(responder, Ok(Reply::Hello(Box::new(hello))));
             }
+            Work::Command(Command::Cluster(_)) => {
+                self.finish(responder, Ok(Reply::Cluster(self.node.cluster())));
+            }
+            Work::Command(Command::Report(said)) => self.finish(responder, self.node.heard(said)),
             work => {
                 if let Some((responder, outcome)) =
                     self.router.submit(responder, work, &mut self.ops)

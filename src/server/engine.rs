@@ -1,5 +1,7 @@
 //! The engine of a member's journal.
 
+use std::sync::Arc;
+
 use super::{Addresses, StartError};
 use crate::config::{EngineAddress, JournalConfig};
 use crate::journal::client::EngineClient;
@@ -40,5 +42,6 @@ pub(super) fn options(
         admin: config.advertise_admin.clone().or(admin).unwrap_or_default(),
         tcp,
     };
-    Ok(JournalOptions { client: connect(config)?, names })
+    let figures = Arc::default();
+    Ok(JournalOptions { client: connect(config)?, names, trim: config.trim, figures })
 }

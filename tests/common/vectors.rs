@@ -36,6 +36,8 @@ pub struct Vectors {
     pub varying_texts: Vec<String>,
     /// Requests to a fresh server, each with its reply, in the order in which they are sent.
     pub conversation: Vec<Case>,
+    /// Requests to a member of a journal, each with its reply.
+    pub members: Vec<Case>,
     /// Replies with an error.
     pub errors: Vec<Case>,
     /// Events of a watch.
@@ -109,10 +111,17 @@ pub fn conversation() -> Vec<Vector> {
         .collect()
 }
 
+/// The requests and replies of the conversation, and those of a member of a journal.
+pub fn asked() -> Vec<Vector> {
+    let of_member = vectors().members.into_iter();
+    let of_member = of_member.flat_map(|case| [case.to_request(), case.to_reply()]);
+    conversation().into_iter().chain(of_member).collect()
+}
+
 /// All vectors that this build encodes in the same bytes.
 pub fn all() -> Vec<Vector> {
     let replies = vectors().errors.into_iter().chain(vectors().events);
-    conversation().into_iter().chain(replies.map(|case| case.to_reply())).collect()
+    asked().into_iter().chain(replies.map(|case| case.to_reply())).collect()
 }
 
 impl Case {

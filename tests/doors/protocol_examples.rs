@@ -15,7 +15,7 @@ use chatshard::protocol::{
 };
 use chatshard::types::{KeyHasher, ShardCount};
 
-use crate::common::vectors::{Case, Vector, all, conversation, hex, vectors};
+use crate::common::vectors::{Case, Vector, all, asked, conversation, hex, vectors};
 
 /// The text of the page.
 const PAGE: &str = include_str!("../../protocol.md");
@@ -127,7 +127,7 @@ fn every_command_error_and_event_has_a_vector() {
 fn the_file_is_of_this_protocol() {
     let file = vectors();
     assert_eq!(file.protocol, PROTOCOL_VERSION);
-    let parts = [&file.conversation, &file.errors, &file.events, &file.forms];
+    let parts = [&file.conversation, &file.members, &file.errors, &file.events, &file.forms];
     let mut names = HashSet::new();
     for case in parts.into_iter().flatten() {
         assert!(names.insert(&case.name), "two cases are named {:?}", case.name);
@@ -539,7 +539,7 @@ fn arguments_json(command: &Command) -> String {
 
 #[test]
 fn every_field_is_listed_in_its_position() {
-    for vector in conversation() {
+    for vector in asked() {
         let section = section(&format!("### `{}`", vector.name));
         let (written, json) = if vector.is_request {
             let command = Command::from_json(vector.kind(), vector.json.clone()).unwrap();
@@ -579,6 +579,7 @@ fn every_record_lists_its_fields_in_their_position() {
     let in_replies: HashMap<&str, (&str, &str)> = HashMap::from([
         ("row", ("set_flags", "row")),
         ("chat", ("detail", "items")),
+        ("cluster_member", ("cluster", "members")),
         ("member", ("members", "items")),
         ("conversation", ("conversations", "items")),
         ("unread_item", ("unread", "items")),
@@ -598,14 +599,14 @@ fn every_record_lists_its_fields_in_their_position() {
     // The record `limits` has its fields in the section of the limits.
     let records = PAGE.matches("\n### Record `").count() + 1;
     assert_eq!(records, in_replies.len() + in_requests.len());
-    let conversation = conversation();
+    let asked = asked();
     let find = |is_request: bool, name: &str, field: &str| {
         let of_the_command = |v: &&Vector| v.is_request == is_request && v.name == name;
         let has_the_field = |v: &&Vector| match is_request {
             true => !v.json[field].is_null(),
             false => v.json["status"] == 200,
         };
-        conversation.iter().filter(of_the_command).find(has_the_field).unwrap()
+        asked.iter().filter(of_the_command).find(has_the_field).unwrap()
     };
     let replies = in_replies.into_iter().map(|(record, (name, field))| {
         let body = decode(find(false, name, field)).outcome.unwrap();

@@ -15,6 +15,7 @@
 //! - `histories`: several nodes on an engine with a bad network, from one seed
 //! - `broken`: an engine that does not keep its contract is found out
 //! - `node`: one node of a history
+//! - `trims`: what an active trims, and when
 //! - `faults`: faults planted in production's code, which the histories find
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -36,3 +37,4 @@ mod exhaustive;
 mod faults;
 mod histories;
 mod node;
+mod trims;

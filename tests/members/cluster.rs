@@ -15,6 +15,7 @@ use chatshard::journal::client::EngineClient;
 use chatshard::journal::engine::{
     Condition, EngineProfile, EngineReply, EngineRequest, LeaseTimes,
 };
+use chatshard::journal::kept::TrimLimits;
 use chatshard::journal::sim::{SimEngine, SimFaults};
 use chatshard::journal::sim_server::SimServer;
 use chatshard::node::genesis;
@@ -49,6 +50,7 @@ fn profile() -> EngineProfile {
 pub struct Cluster {
     pub server: Arc<Mutex<SimServer>>,
     files: TempDir,
+    trim: TrimLimits,
     ended: Arc<AtomicBool>,
     turning: Option<JoinHandle<()>>,
 }
@@ -63,6 +65,11 @@ pub struct Member {
 impl Cluster {
     /// An engine with a journal that has begun.
     pub fn start() -> Self {
+        Self::keeping(TrimLimits::default())
+    }
+
+    /// Like [`Cluster::start`], with members that keep so much of the journal.
+    pub fn keeping(trim: TrimLimits) -> Self {
         let faults = SimFaults { delay: Duration::from_millis(2), ..SimFaults::default() };
         let engine = SimEngine::new(1, Condition::Checked, 3, faults);
         let server = Arc::new(Mutex::new(SimServer::new(engine)));
@@ -77,7 +84,7 @@ impl Cluster {
             })
         };
         let files = tempfile::tempdir().unwrap();
-        let cluster = Self { server, files, ended, turning: Some(turning) };
+        let cluster = Self { server, files, trim, ended, turning: Some(turning) };
         let identity = Identity::draw(&cluster.path("journal")).unwrap();
         genesis::begin(&cluster.client(NOBODY), &identity, 1).unwrap();
         cluster
@@ -118,6 +125,8 @@ impl Cluster {
             beat: None,
             serve: None,
             claim: None,
+            member_tls_ca: None,
+            trim: self.trim,
         });
         let (stop, stopped) = oneshot::channel();
         let (sender, ready) = channel();

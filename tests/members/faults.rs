@@ -39,3 +39,8 @@ fn a_reply_before_the_journal_has_the_record() {
 fn an_outbox_that_a_promotion_does_not_start() {
     finds(Planted::OutboxNotStarted, &["deliveries are left"]);
 }
+
+#[test]
+fn a_trim_of_what_others_do_not_have() {
+    finds(Planted::TrimOnOwnWord, &["the journal begins behind LSN"]);
+}

@@ -12,7 +12,7 @@ use chatshard::node::membership::MemberRole;
 use serde_json::{Value, json};
 use tokio::sync::oneshot::error::TryRecvError;
 
-use super::world::{Asked, Fault, MEMBERS, World};
+use super::world::{Asked, Fault, MEMBERS, TRIM, World};
 use crate::common::random::Random;
 
 const CHATS: usize = 3;
@@ -176,8 +176,16 @@ fn mishap(world: &mut World) {
     }
 }
 
-/// Plays one seed. Returns how often a member became the active.
-pub fn play(seed: u64) -> Result<u64, Fault> {
+/// How often things happened.
+#[derive(Default)]
+pub struct Counts {
+    takeovers: u64,
+    trims: u64,
+    begun_at_base: u64,
+}
+
+/// Plays one seed.
+pub fn play(seed: u64) -> Result<Counts, Fault> {
     let mut random = Random::new(seed ^ 0x006d_656d_6265_7273);
     let mut world = World::new(seed, faults(&mut random));
     let mut clients: Vec<Client> = (0..CHATS).map(Client::new).collect();
@@ -194,7 +202,8 @@ pub fn play(seed: u64) -> Result<u64, Fault> {
         }
     }
     rest(&mut world, &mut clients)?;
-    Ok(world.takeovers)
+    let trims = world.members.iter().map(|member| member.figures.trims()).sum();
+    Ok(Counts { takeovers: world.takeovers, trims, begun_at_base: world.begun_at_base })
 }
 
 /// Heals everything, and compares the members when nothing is under way.
@@ -251,20 +260,23 @@ fn active(world: &World) -> Option<usize> {
     (0..MEMBERS).find(|at| world.may_reply(*at))
 }
 
-/// One member is the active and its outbox is empty; the others have all of its records.
+/// One member is the active and its outbox is empty; the others have all of its records, and the
+/// engine keeps no more than it should.
 fn is_at_rest(world: &World) -> bool {
     let Some(active) = active(world) else { return false };
     let lives: Option<Vec<_>> = world.members.iter().map(|member| member.life.as_ref()).collect();
     let Some(lives) = lives else { return false };
     let log = |at: usize| &lives[at].info.log;
     let end = log(active).tail();
-    lives.iter().all(|life| {
-        let log = &life.info.log;
-        log.tail() == end && log.reached() == end && log.durable() == end
-    }) && lives.iter().enumerate().all(|(at, life)| {
-        let due = if at == active { MemberRole::Active } else { MemberRole::Standby };
-        life.member.role() == due
-    })
+    world.kept_bytes() <= TRIM.bytes_max
+        && lives.iter().all(|life| {
+            let log = &life.info.log;
+            log.tail() == end && log.reached() == end && log.durable() == end
+        })
+        && lives.iter().enumerate().all(|(at, life)| {
+            let due = if at == active { MemberRole::Active } else { MemberRole::Standby };
+            life.member.role() == due
+        })
 }
 
 fn told(world: &World) -> String {
@@ -279,7 +291,8 @@ fn told(world: &World) -> String {
             life.member.failure()
         ),
     };
-    (0..MEMBERS).map(member).collect::<Vec<_>>().join("; ")
+    let members = (0..MEMBERS).map(member).collect::<Vec<_>>().join("; ");
+    format!("{members}; the engine keeps {} bytes", world.kept_bytes())
 }
 
 fn wait(world: &mut World, at: usize, kind: Kind, arguments: Value) -> Result<Reply, Fault> {
@@ -322,10 +335,17 @@ fn three_members_keep_their_promises_whatever_happens() {
         }
         (None, None) => 0..SEEDS,
     };
-    let mut takeovers = 0;
+    let mut all = Counts::default();
     for seed in seeds.clone() {
-        takeovers += play(seed).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        let counts = play(seed).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        all.takeovers += counts.takeovers;
+        all.trims += counts.trims;
+        all.begun_at_base += counts.begun_at_base;
     }
-    println!("{takeovers} takeovers in {seeds:?}");
-    assert!(takeovers > seeds.end - seeds.start, "the members hardly ever take over");
+    let Counts { takeovers, trims, begun_at_base } = all;
+    println!("{takeovers} takeovers, {trims} trims, {begun_at_base} at the base in {seeds:?}");
+    let count = seeds.end - seeds.start;
+    assert!(takeovers > count, "the members hardly ever take over");
+    assert!(trims > 5 * count, "the journal is hardly ever trimmed");
+    assert!(begun_at_base > count, "hardly any life begins at the base");
 }

@@ -5,6 +5,7 @@
 //! - `cluster`: starts members and ends them
 //! - `world`, `history`: three members in one thread, from one seed, whatever happens
 //! - `standby`: a standby as values
+//! - `trims`: the journal is trimmed, and members know each other
 //! - `processes`: whole processes on a real etcd
 //! - `faults`: faults planted in production's code, which the histories find
 //! - `join`: copies of the data of another member, and what breaks on their way
@@ -29,4 +30,5 @@ mod join;
 mod processes;
 mod rejoin;
 mod standby;
+mod trims;
 mod world;

@@ -12,8 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use chatshard::command::{Command, Kind, Outcome};
+use chatshard::command::report::Report;
+use chatshard::command::{Command, Kind, Outcome, Reply};
 use chatshard::journal::engine::{Condition, EngineProfile, LeaseTimes};
+use chatshard::journal::kept::{ENTRY_COST_BYTES, TrimLimits};
 use chatshard::journal::names::MemberNames;
 use chatshard::journal::sim::{SimEngine, SimFaults};
 use chatshard::journal::sim_server::SimServer;
@@ -21,6 +23,7 @@ use chatshard::node::NodeInfo;
 use chatshard::node::clock::shared::{SharedClock, Source};
 use chatshard::node::genesis::JournalOrigin;
 use chatshard::node::identity::{AtRisk, Identity, StoredBaseline};
+use chatshard::node::journal_figures::JournalFigures;
 use chatshard::node::log::{Log, LogMode};
 use chatshard::node::mailbox::{Control, Mailbox};
 use chatshard::node::member_thread::{MemberParts, MemberThread};
@@ -64,6 +67,16 @@ thread_local! {
     static RUNNING: Cell<usize> = const { Cell::new(0) };
 }
 
+/// So little is kept that trims are many. A member that is left behind cannot come back without an
+/// image of another one, so nothing goes that a member does not have.
+pub const TRIM: TrimLimits = TrimLimits {
+    keep_bytes: 2 << 10,
+    keep_time: Duration::from_millis(200),
+    bytes_max: 16 << 10,
+    copies: 3,
+    copies_min: 3,
+};
+
 /// Elapsed time of the member whose code runs, in ms.
 fn boot() -> u64 {
     let micros = i64::try_from(NOW.get().as_micros()).unwrap();
@@ -98,6 +111,11 @@ pub struct World {
     pub members: Vec<SimMember>,
     pub began: Instant,
     pub takeovers: u64,
+    /// Lives that began when entries were trimmed, so at the base.
+    pub begun_at_base: u64,
+    pub reports: u64,
+    /// Reports on their way, each with the time of its arrival.
+    under_way: Vec<(Duration, Report)>,
 }
 
 /// A machine with its disk, and the process on it.
@@ -107,6 +125,7 @@ pub struct SimMember {
     /// The process stands still until then, or is started again then.
     pub until: Duration,
     is_new: bool,
+    pub figures: Arc<JournalFigures>,
 }
 
 /// One recovery, and what follows it.
@@ -156,9 +175,19 @@ impl World {
             life: None,
             until: Duration::ZERO,
             is_new: true,
+            figures: Arc::default(),
         });
         let members = members.collect();
-        Self { random, server, members, began: Instant::now(), takeovers: 0 }
+        Self {
+            random,
+            server,
+            members,
+            began: Instant::now(),
+            takeovers: 0,
+            begun_at_base: 0,
+            reports: 0,
+            under_way: Vec::new(),
+        }
     }
 
     pub fn one_in(&mut self, count: u64) -> bool {
@@ -181,6 +210,9 @@ impl World {
         if self.one_in(3) {
             let micros = 100 + self.random.below(3000);
             self.pass(Duration::from_micros(micros));
+        }
+        if self.one_in(40) {
+            self.report();
         }
         let at = usize::try_from(self.random.below(MEMBERS as u64)).unwrap();
         let now = NOW.get();
@@ -205,6 +237,45 @@ impl World {
             }
         }
         self.check_roles()
+    }
+
+    /// A member reports, or a report arrives. A third of them is lost, and others come late.
+    fn report(&mut self) {
+        let at = usize::try_from(self.random.below(MEMBERS as u64)).unwrap();
+        let now = NOW.get();
+        let life = self.members[at].life.as_ref().filter(|_| self.members[at].until <= now);
+        let standby = life.filter(|life| life.member.role() != MemberRole::Active);
+        if let Some(report) = standby.and_then(|life| life.info.report())
+            && !self.one_in(3)
+        {
+            let late = if self.one_in(10) { 400 } else { 10 };
+            let arrives = now + Duration::from_millis(self.random.below(late));
+            self.under_way.push((arrives, report));
+        }
+        let Some(next) = self.under_way.iter().position(|(arrives, _)| *arrives <= now) else {
+            return;
+        };
+        let (_, report) = self.under_way.swap_remove(next);
+        let reporter = report.member.clone();
+        let Some(active) = (0..MEMBERS).find(|at| self.may_reply(*at)) else { return };
+        RUNNING.set(active);
+        let life = self.members[active].life.as_ref().expect("it may reply");
+        let Ok(Reply::Report(reply)) = life.info.heard(report) else { return };
+        self.reports += 1;
+        let told = (0..MEMBERS).find(|at| format!("m{at}") == reporter);
+        if let Some(told) = told.filter(|_| !self.one_in(3)) {
+            RUNNING.set(told);
+            if let Some(life) = &self.members[told].life {
+                life.member.told(life.info.clock.boot(), reply.members);
+            }
+        }
+    }
+
+    /// Cost of the entries that the engine keeps.
+    pub fn kept_bytes(&self) -> u64 {
+        let trimmed = self.server.engine.trimmed();
+        let kept = self.server.engine.history().filter(|entry| entry.seq > trimmed);
+        kept.map(|entry| entry.bytes.len() as u64 + ENTRY_COST_BYTES).sum()
     }
 
     /// At most one member may reply, whatever the world's time is.
@@ -249,8 +320,10 @@ impl World {
         let store = store.map_err(|error| format!("member {at}: {error}"))?;
         let origin = JournalOrigin { journal: JOURNAL, genesis: genesis() };
         origin.check(Path::new(DIR), &store.identity).map_err(|error| error.to_string())?;
-        let started = Life::start(at, store, &member.disk, client, seed);
-        member.life = Some(started.map_err(|error| format!("member {at}: {error}"))?);
+        self.begun_at_base += u64::from(self.server.engine.trimmed() > 1);
+        let member = &self.members[at];
+        let started = Life::start(at, store, member, client, seed);
+        self.members[at].life = Some(started.map_err(|error| format!("member {at}: {error}"))?);
         Ok(())
     }
 
@@ -340,7 +413,7 @@ impl Life {
     fn start(
         at: usize,
         store: Store<FaultyDisk>,
-        disk: &FaultyDisk,
+        of: &SimMember,
         client: chatshard::journal::client::EngineClient,
         seed: u64,
     ) -> Result<Self, chatshard::node::error::StoreError> {
@@ -362,7 +435,8 @@ impl Life {
             tcp: format!("m{at}:1"),
             ..MemberNames::default()
         };
-        let member = Arc::new(Membership::new(store.identity.node_id, names));
+        let member = Membership::new(store.identity.node_id, names);
+        let member = Arc::new(member.with_figures(Arc::clone(&of.figures)));
         let (snapshots, requests) = crossbeam::channel::unbounded();
         let info = Arc::new(NodeInfo {
             shards,
@@ -386,7 +460,7 @@ impl Life {
         let trimmer = recovered.writer.as_ref().map(LogWriter::trimmer);
         let node_id = store.identity.node_id;
         let snapshotter =
-            Snapshotter::new(disk.clone(), node_id, &info, requests, policy, &covered, trimmer)
+            Snapshotter::new(of.disk.clone(), node_id, &info, requests, policy, &covered, trimmer)
                 .slices_of(2)
                 .raising(recovered.baseline);
         let cores = recovered.shards.into_iter().map(|core| {
@@ -400,6 +474,7 @@ impl Life {
             member: Arc::clone(&member),
             client,
             disk: recovered.writer.expect("a member has a log"),
+            trim: TRIM,
             seed,
             patience: Duration::ZERO,
         });

@@ -27,10 +27,13 @@ const PLACES: &[(&str, &[&str], &str)] = &[
         &[
             "src/journal",
             "src/node",
+            "src/cli/cluster",
             "src/cli/journal",
             "src/client/cluster",
+            "src/command/cluster",
             "src/command/error",
             "src/command/hello",
+            "src/metrics/journal",
             "src/protocol/reply",
         ],
         "a chat has returns",

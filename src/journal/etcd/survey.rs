@@ -70,7 +70,7 @@ pub(super) async fn first(members: &Members, quota_bytes: u64) -> Result<(), Etc
 pub(super) async fn keep(members: Arc<Members>, space: EngineSpace, quota_bytes: u64) {
     loop {
         let mut is_full = false;
-        let mut used_bytes = 0;
+        let mut used_bytes = None;
         for at in 0..members.count() {
             let Ok(status) = status(&members, at).await else { continue };
             if let Err(what) = check(&status) {
@@ -82,7 +82,7 @@ pub(super) async fn keep(members: Arc<Members>, space: EngineSpace, quota_bytes:
             name_faults(&members, at, &status, quota_bytes);
             let used = Used::of(&status, quota_bytes);
             is_full |= used.is_full();
-            used_bytes = used.live_bytes.max(used_bytes);
+            used_bytes = used_bytes.max(Some(used.live_bytes).filter(|bytes| *bytes > 0));
         }
         space.set(used_bytes, is_full);
         tokio::time::sleep(INTERVAL).await;

@@ -1,0 +1,91 @@
+//! `cluster`: the members of a journal, as one of them knows them.
+
+use clap::Args;
+
+use super::query::{Format, ask, table, unexpected};
+use super::result_file::{print, print_json};
+use super::{ConnectArgs, Failure};
+use crate::command::Reply;
+use crate::command::cluster::{Cluster, ClusterMember, ClusterReply};
+
+/// Arguments of `cluster`: only the format and the server.
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
+    /// The format of the output.
+    #[command(flatten)]
+    pub format: Format,
+    /// The server to ask.
+    #[command(flatten)]
+    pub connection: ConnectArgs,
+}
+
+/// Prints the members, and how old this is.
+pub async fn run(args: ClusterArgs) -> Result<(), Failure> {
+    let client = args.connection.open().await?;
+    let reply = ask(&args.connection, &client, Cluster {}).await?;
+    let Reply::Cluster(reply) = reply else { return Err(unexpected()) };
+    if args.format.is_json() { print_json(&reply) } else { print(&as_text(&reply)) }
+}
+
+fn as_text(reply: &ClusterReply) -> String {
+    if reply.members.is_empty() {
+        return "this node has no journal".to_owned();
+    }
+    let header = ["member", "role", "address", "version", "lsn", "lag", "durable lsn", "heard"];
+    let mut table = table(&header);
+    for member in &reply.members {
+        let ClusterMember { member: name, role, address, version, .. } = member;
+        table.add_row([
+            name.clone(),
+            role.clone(),
+            address.clone(),
+            version.clone().unwrap_or_else(unknown),
+            number(member.lsn),
+            number(member.lag),
+            number(member.durable_lsn),
+            member.heard_ms.map_or_else(unknown, |ms| format!("{} s ago", ms / 1000)),
+        ]);
+    }
+    let source = match reply.age_ms {
+        Some(0) => "from the active".to_owned(),
+        Some(ms) => format!("from a standby that heard of it {} s ago", ms / 1000),
+        None => "from a standby that has not heard from the active".to_owned(),
+    };
+    format!("{table}\nepoch {}, {source}", reply.epoch)
+}
+
+fn number(number: Option<u64>) -> String {
+    number.map_or_else(unknown, |number| number.to_string())
+}
+
+fn unknown() -> String {
+    "-".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_is_not_shown_as_zero() {
+        let known = ClusterMember {
+            member: "m1".into(),
+            role: "active".into(),
+            lsn: Some(7),
+            lag: Some(0),
+            heard_ms: Some(1999),
+            ..ClusterMember::default()
+        };
+        let other = ClusterMember { member: "m2".into(), ..ClusterMember::default() };
+        let reply = ClusterReply { members: vec![known, other], epoch: 3, age_ms: Some(0) };
+        let text = as_text(&reply);
+        let row = |name: &str| {
+            let line = text.lines().find(|line| line.contains(name)).unwrap();
+            line.split(['│', '┆']).map(|cell| cell.trim().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(row("m1")[1..9], ["m1", "active", "", "-", "7", "0", "-", "1 s ago"]);
+        assert_eq!(row("m2")[4..9], ["-", "-", "-", "-", "-"]);
+        assert!(text.ends_with("epoch 3, from the active"), "{text}");
+        assert_eq!(as_text(&ClusterReply::default()), "this node has no journal");
+    }
+}

@@ -1,0 +1,78 @@
+//! `report`: a standby's word to the active, once a second.
+
+use serde::{Deserialize, Serialize};
+
+use super::cluster::ClusterMember;
+use super::{Arguments, Check, Error, NamedKeys};
+use crate::limits::JOURNAL_TEXT_BYTES_MAX;
+
+/// Arguments of `report`: who the standby is, and how far it has come.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// Its name among the members.
+    pub member: String,
+    /// The address of its TCP door, as clients reach it.
+    pub address: String,
+    /// The address of its admin listener; empty if it has none.
+    pub admin: String,
+    /// The version of its program.
+    pub version: String,
+    /// The newest format of the journal that it reads.
+    pub format: u64,
+    /// LSN of the newest record that all of its shards have applied.
+    pub lsn: u64,
+    /// LSN of the newest record that is synced to its disk. The active may trim up to it.
+    pub durable_lsn: u64,
+    /// `standby`, `claiming`, `demoted`, or `failed` if it waits for an operator.
+    pub role: String,
+    /// Id of its journal.
+    pub journal: u64,
+}
+
+impl Check for Report {
+    fn check(&self) -> Result<(), Error> {
+        let texts = [
+            ("member", &self.member),
+            ("address", &self.address),
+            ("admin", &self.admin),
+            ("version", &self.version),
+            ("role", &self.role),
+        ];
+        for (name, text) in texts {
+            if text.len() > JOURNAL_TEXT_BYTES_MAX {
+                let most = format!("{name}: at most {JOURNAL_TEXT_BYTES_MAX} bytes");
+                return Err(Error::too_large(most));
+            }
+        }
+        match self.member.is_empty() {
+            true => Err(Error::invalid("member: must not be empty")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Arguments for Report {
+    type Reply = ReportReply;
+    const EXAMPLE: Option<&str> = None;
+
+    fn touch(&self, _: &mut impl NamedKeys) {}
+}
+
+/// Reply to `report`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReportReply {
+    /// The members as the active knows them, by name.
+    pub members: Vec<ClusterMember>,
+}
+
+#[cfg(test)]
+draw! {
+    Report {
+        member = |choices: &mut super::test_values::Choices<'_>| {
+            format!("m{}", choices.draw::<u16>())
+        },
+        address, admin, version, format, lsn, durable_lsn, role, journal,
+    }
+    ReportReply { members }
+}

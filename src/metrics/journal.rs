@@ -1,0 +1,81 @@
+//! The figures of a member's journal.
+
+use std::fmt;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeMetric;
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use super::Page;
+
+/// What a member knows of its journal. A figure that only an active has is `None` on a standby.
+#[derive(Debug, Clone, Default)]
+pub struct JournalMetrics {
+    /// Its role, and the names of all roles.
+    pub role: &'static str,
+    /// The names of all roles.
+    pub roles: Vec<&'static str>,
+    /// Number of the newest claim; 0 before the first one.
+    pub epoch: u64,
+    /// LSN of the newest record that is committed and applied.
+    pub committed_lsn: u64,
+    /// Time for which this node may reply.
+    pub lease_left: Option<Duration>,
+    /// Bytes that the engine keeps of the journal, about.
+    pub retained_bytes: Option<u64>,
+    /// Bytes that the engine has in use.
+    pub engine_used_bytes: Option<u64>,
+    /// Members that have on their disks whatever is trimmed.
+    pub copies: Option<u64>,
+    /// Committed records that the last standby had not applied, and the time since it had all.
+    pub lag: Option<(u64, Duration)>,
+    /// Trims since the start.
+    pub trims: u64,
+    /// How often this process became the active, by reason.
+    pub takeovers: Vec<(&'static str, u64)>,
+}
+
+impl Page<'_> {
+    pub(super) fn journal(&mut self, journal: &JournalMetrics) -> fmt::Result {
+        let help = "1 for what this member is";
+        let mut family = self.0.encode_descriptor("role", help, None, MetricType::Gauge)?;
+        for role in &journal.roles {
+            let value = u64::from(*role == journal.role);
+            ConstGauge::new(value).encode(family.encode_family(&[("role", *role)])?)?;
+        }
+        self.gauge("journal_epoch", "Number of the newest claim", journal.epoch)?;
+        let help = "Newest record that is committed and applied";
+        self.gauge("journal_committed_lsn", help, journal.committed_lsn)?;
+        // Unknown figures are left out: a 0 would look like a figure.
+        if let Some(left) = journal.lease_left {
+            let help = "How long this node may reply without a further append";
+            self.gauge("lease_left_seconds", help, left.as_secs_f64())?;
+        }
+        if let Some(bytes) = journal.retained_bytes {
+            let help = "What the engine keeps of the journal, about";
+            self.gauge("journal_retained_bytes", help, bytes)?;
+        }
+        if let Some(bytes) = journal.engine_used_bytes {
+            self.gauge("journal_engine_used_bytes", "What the engine has in use", bytes)?;
+        }
+        if let Some(copies) = journal.copies {
+            let help = "Members that have on their disks what the engine has forgotten";
+            self.gauge("copies", help, copies)?;
+        }
+        if let Some((records, time)) = journal.lag {
+            let help = "Records that the last standby had not applied";
+            self.gauge("standby_lag_records", help, records)?;
+            let help = "Time since the last standby had applied all";
+            self.gauge("standby_lag_seconds", help, time.as_secs_f64())?;
+        }
+        self.counter("journal_trims", "Trims of the journal", journal.trims)?;
+        let (name, help) = ("takeovers", "How often this process became the active");
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (why, count) in &journal.takeovers {
+            ConstCounter::new(*count).encode(family.encode_family(&[("why", *why)])?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,109 @@
+//! Figures of a member's journal, for metrics.
+//!
+//! # Invariants
+//! - What is not known is `None`, never 0. What only an active knows is forgotten with its stint.
+//! - Counters live as long as the process, over all of its stints.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const UNKNOWN: u64 = u64::MAX;
+
+/// Why a member became the active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakeoverWhy {
+    /// The active before was silent.
+    Silence,
+    /// The active before released the journal.
+    Release,
+}
+
+impl TakeoverWhy {
+    /// All reasons, in the order of their counters.
+    pub const ALL: [Self; 2] = [Self::Silence, Self::Release];
+
+    /// The name in claims and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Silence => "silence",
+            Self::Release => "release",
+        }
+    }
+
+    /// The reason of a claim behind a release, or behind anything else.
+    pub(super) const fn of(is_released: bool) -> Self {
+        if is_released { Self::Release } else { Self::Silence }
+    }
+}
+
+/// The figures, which several threads share.
+#[derive(Debug)]
+pub struct JournalFigures {
+    retained_bytes: AtomicU64,
+    copies: AtomicU64,
+    trims: AtomicU64,
+    takeovers: [AtomicU64; TakeoverWhy::ALL.len()],
+}
+
+impl Default for JournalFigures {
+    fn default() -> Self {
+        Self {
+            retained_bytes: AtomicU64::new(UNKNOWN),
+            copies: AtomicU64::new(UNKNOWN),
+            trims: AtomicU64::default(),
+            takeovers: Default::default(),
+        }
+    }
+}
+
+impl JournalFigures {
+    /// Bytes that the engine keeps, about. Only the active knows them.
+    #[must_use]
+    pub fn retained_bytes(&self) -> Option<u64> {
+        known(&self.retained_bytes)
+    }
+
+    /// Members, with this one, that have on their disks whatever is trimmed. Only the active knows
+    /// them.
+    #[must_use]
+    pub fn copies(&self) -> Option<u64> {
+        known(&self.copies)
+    }
+
+    /// Trims since the start of the process.
+    #[must_use]
+    pub fn trims(&self) -> u64 {
+        self.trims.load(Ordering::Relaxed)
+    }
+
+    /// How often this process became the active, by reason.
+    pub fn takeovers(&self) -> impl Iterator<Item = (TakeoverWhy, u64)> {
+        let counts = self.takeovers.iter().map(|count| count.load(Ordering::Relaxed));
+        TakeoverWhy::ALL.into_iter().zip(counts)
+    }
+
+    pub(super) fn set_kept(&self, retained_bytes: u64, copies: usize) {
+        self.retained_bytes.store(retained_bytes, Ordering::Relaxed);
+        self.copies.store(u64::try_from(copies).unwrap_or(UNKNOWN), Ordering::Relaxed);
+    }
+
+    pub(super) fn forget_kept(&self) {
+        self.retained_bytes.store(UNKNOWN, Ordering::Relaxed);
+        self.copies.store(UNKNOWN, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_trim(&self) {
+        self.trims.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_takeover(&self, why: TakeoverWhy) {
+        let counts = TakeoverWhy::ALL.into_iter().zip(&self.takeovers);
+        counts.filter(|(other, _)| *other == why).for_each(|(_, count)| {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+}
+
+fn known(figure: &AtomicU64) -> Option<u64> {
+    Some(figure.load(Ordering::Relaxed)).filter(|figure| *figure != UNKNOWN)
+}

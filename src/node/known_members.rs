@@ -1,0 +1,176 @@
+//! The members of a journal as one of them knows the others.
+//!
+//! The active hears from each standby, by `report`. A standby keeps what the reply to its own last
+//! report said.
+//!
+//! # Invariants
+//! - A member is known by its name: two with one name count as one.
+//! - Only a report of the last [`ALIVE`] counts for a trim.
+//! - At most [`MEMBERS_MAX`] members are kept; beyond it, the one not heard of for longest goes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use snapshot::Lsn;
+
+use crate::command::cluster::ClusterMember;
+use crate::command::report::Report;
+
+/// How long a standby counts as alive after a report.
+const ALIVE: Duration = Duration::from_secs(5);
+/// Most members that are kept.
+const MEMBERS_MAX: usize = 32;
+
+/// What a member knows of the others. Times are of a clock that runs on in suspend.
+#[derive(Debug, Default)]
+pub(super) struct KnownMembers {
+    heard: BTreeMap<String, Heard>,
+    told: Option<Told>,
+}
+
+#[derive(Debug)]
+struct Heard {
+    at: Duration,
+    /// Committed records that the standby did not have.
+    lag: u64,
+    /// When it last had all committed records.
+    level_at: Duration,
+    report: Report,
+}
+
+/// What the active said last.
+#[derive(Debug)]
+struct Told {
+    at: Duration,
+    members: Vec<ClusterMember>,
+}
+
+/// How far the standby that is furthest behind is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StandbyLag {
+    /// Committed records that it had not applied, as of its last report.
+    pub records: u64,
+    /// Time since it had all of them.
+    pub time: Duration,
+}
+
+impl KnownMembers {
+    /// Takes a report. `committed` is the newest committed record.
+    pub(super) fn hear(&mut self, now: Duration, committed: Lsn, report: Report) {
+        let lag = committed.0.saturating_sub(report.lsn);
+        let before = self.heard.get(&report.member).map(|heard| heard.level_at);
+        let level_at = if lag == 0 { now } else { before.unwrap_or(now) };
+        self.heard.insert(report.member.clone(), Heard { at: now, lag, level_at, report });
+        if self.heard.len() > MEMBERS_MAX {
+            let oldest = self.heard.iter().min_by_key(|(_, heard)| heard.at);
+            if let Some(name) = oldest.map(|(name, _)| name.clone()) {
+                self.heard.remove(&name);
+            }
+        }
+    }
+
+    fn alive(&self, now: Duration) -> impl Iterator<Item = &Heard> {
+        self.heard.values().filter(move |heard| now.saturating_sub(heard.at) <= ALIVE)
+    }
+
+    /// What is durable on each standby that is alive.
+    pub(super) fn durable(&self, now: Duration) -> Vec<Lsn> {
+        self.alive(now).map(|heard| Lsn(heard.report.durable_lsn)).collect()
+    }
+
+    /// How far the last of the standbys that are alive is behind; `None` without any.
+    pub(super) fn lag(&self, now: Duration) -> Option<StandbyLag> {
+        let records = self.alive(now).map(|heard| heard.lag).max()?;
+        let behind = self.alive(now).filter(|heard| heard.lag > 0);
+        let time = behind.map(|heard| now.saturating_sub(heard.level_at)).max();
+        Some(StandbyLag { records, time: time.unwrap_or_default() })
+    }
+
+    /// The standbys that ever reported.
+    pub(super) fn standbys(&self, now: Duration) -> Vec<ClusterMember> {
+        let member = |heard: &Heard| {
+            let Heard { at, lag, report, .. } = heard;
+            ClusterMember {
+                member: report.member.clone(),
+                role: report.role.clone(),
+                address: report.address.clone(),
+                admin: report.admin.clone(),
+                version: Some(report.version.clone()),
+                format: Some(report.format),
+                lsn: Some(report.lsn),
+                durable_lsn: Some(report.durable_lsn),
+                lag: Some(*lag),
+                heard_ms: Some(millis(now.saturating_sub(*at))),
+            }
+        };
+        self.heard.values().map(member).collect()
+    }
+
+    /// Notes what the active said.
+    pub(super) fn told(&mut self, now: Duration, mut members: Vec<ClusterMember>) {
+        members.truncate(MEMBERS_MAX);
+        self.told = Some(Told { at: now, members });
+    }
+
+    /// What the active said last, as old as it is now, and its age.
+    pub(super) fn last_told(&self, now: Duration) -> Option<(Vec<ClusterMember>, u64)> {
+        let told = self.told.as_ref()?;
+        let age = millis(now.saturating_sub(told.at));
+        let mut members = told.members.clone();
+        for member in &mut members {
+            member.heard_ms = member.heard_ms.map(|heard| heard.saturating_add(age));
+        }
+        Some((members, age))
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn report(member: &str, lsn: u64, durable_lsn: u64) -> Report {
+        Report { member: member.into(), lsn, durable_lsn, ..Report::default() }
+    }
+
+    #[test]
+    fn a_standby_counts_while_it_reports() {
+        let mut known = KnownMembers::default();
+        assert_eq!(known.lag(SECOND), None);
+        known.hear(SECOND, Lsn(10), report("a", 10, 8));
+        known.hear(2 * SECOND, Lsn(12), report("b", 9, 9));
+        assert_eq!(known.durable(3 * SECOND), [Lsn(8), Lsn(9)]);
+        known.hear(4 * SECOND, Lsn(14), report("b", 9, 9));
+        let lag = known.lag(4 * SECOND).unwrap();
+        assert_eq!((lag.records, lag.time), (5, 2 * SECOND));
+        assert_eq!(known.durable(8 * SECOND), [Lsn(9)], "the first one is silent");
+        assert_eq!(known.durable(10 * SECOND), []);
+        assert_eq!(known.standbys(10 * SECOND).len(), 2, "and is still known");
+    }
+
+    #[test]
+    fn the_number_of_members_is_bounded() {
+        let mut known = KnownMembers::default();
+        for at in 0..2 * MEMBERS_MAX {
+            let now = SECOND * u32::try_from(at).unwrap();
+            known.hear(now, Lsn(1), report(&format!("m{at}"), 1, 1));
+        }
+        assert_eq!(known.standbys(SECOND).len(), MEMBERS_MAX);
+        assert!(!known.heard.contains_key("m0"));
+    }
+
+    #[test]
+    fn what_the_active_said_ages() {
+        let mut known = KnownMembers::default();
+        assert_eq!(known.last_told(SECOND), None);
+        let member = ClusterMember { heard_ms: Some(5), ..ClusterMember::default() };
+        known.told(SECOND, vec![member, ClusterMember::default()]);
+        let (members, age) = known.last_told(3 * SECOND).unwrap();
+        assert_eq!((age, members[0].heard_ms, members[1].heard_ms), (2000, Some(2005), None));
+    }
+}
