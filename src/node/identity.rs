@@ -157,6 +157,31 @@ impl Identity {
         })
     }
 
+    /// The identity of a copy that is a store of its own: of another incarnation, and of no journal.
+    /// Only error messages use `path`.
+    ///
+    /// # Errors
+    /// If the operating system has no random numbers.
+    pub fn renewed(self, path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { incarnation: draw(path)?, member: None, ..self })
+    }
+
+    /// Refuses to run the member of a journal alone: its records would not be in the journal.
+    ///
+    /// # Errors
+    /// [`StoreError::Foreign`], with advice.
+    pub fn check_alone(&self, dir: &Path) -> Result<(), StoreError> {
+        if self.member.is_none() {
+            return Ok(());
+        }
+        let (journal, shown) = (self.node_id, dir.display());
+        let what = format!(
+            "it belongs to a member of the journal {journal:x}: start it with --journal. To leave \
+             the journal, make a store of its own: chatshard restore NEW_DIR --from {shown}"
+        );
+        Err(StoreError::Foreign { path: dir.to_path_buf(), what })
+    }
+
     /// What the headers of segments and snapshots must match.
     pub fn known(&self) -> Known {
         Known { node_id: Some(self.node_id), baseline: self.baseline.into() }

@@ -226,7 +226,8 @@ impl Membership {
     /// Where clients find the active.
     fn moved(&self) -> Moved {
         let ActiveMember { epoch, names } = self.active();
-        let is_other = names.member != self.names.member;
+        // By its address: two members may have one name by mistake.
+        let is_other = names.tcp != self.names.tcp;
         Moved { address: if is_other { names.tcp } else { String::new() }, epoch }
     }
 
@@ -271,6 +272,17 @@ pub const fn is_for_any_role(kind: Kind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_namesake_is_another_member() {
+        let names = |tcp: &str| MemberNames { tcp: tcp.into(), ..MemberNames::default() };
+        let member = Membership::new(1, names("a:1"));
+        let named = || member.moved().address;
+        member.set_active(ActiveMember { epoch: 1, names: names("b:1") });
+        assert_eq!(named(), "b:1");
+        member.set_active(ActiveMember { epoch: 2, names: names("a:1") });
+        assert_eq!(named(), "");
+    }
 
     #[test]
     fn a_full_engine_gets_no_writes() {

@@ -14,7 +14,7 @@ use std::path::Path;
 use snapshot::{Disk, DiskFile, RealDisk, Scan};
 
 use super::error::StoreError;
-use super::identity::{IDENTITY_FILE, Identity, draw};
+use super::identity::{IDENTITY_FILE, Identity};
 use super::store::{create_dirs, is_empty, lock, renew_incarnation};
 
 const COPY_BYTES: usize = 1 << 20;
@@ -49,7 +49,7 @@ pub fn copy(from: &Path, scan: &Scan, dir: &Path) -> Result<u64, StoreError> {
     }
     RealDisk.sync_dir(dir).map_err(io)?;
     let path = dir.join(IDENTITY_FILE);
-    let identity = Identity { incarnation: draw(&path)?, ..identity };
+    let identity = identity.renewed(&path)?;
     identity.write(&RealDisk, &path).map_err(|error| StoreError::Io { path, error })?;
     Ok(bytes)
 }

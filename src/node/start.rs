@@ -127,7 +127,11 @@ pub async fn recover(options: &NodeOptions) -> Result<(Store, Recovered), NodeEr
 
 /// Opens the directory of a node, or of a member of a journal.
 fn open(dir: &Path, init: bool, journal: Option<&JournalOptions>) -> Result<Store, NodeError> {
-    let Some(journal) = journal else { return Ok(Store::open(dir, init)?) };
+    let Some(journal) = journal else {
+        let store = Store::open(dir, init)?;
+        store.identity.check_alone(dir)?;
+        return Ok(store);
+    };
     let origin = wait_for_origin(&journal.client)?;
     let store = Store::open_with(dir, init, |path| origin.new_member(path))?;
     origin.check(dir, &store.identity)?;

@@ -27,7 +27,7 @@ use snapshot::{
 use tracing::{debug, error, info, warn};
 
 use super::error::StoreError;
-use super::identity::{AtRisk, IDENTITY_FILE, IDENTITY_VERSION, Identity, IdentityFile, draw};
+use super::identity::{AtRisk, IDENTITY_FILE, IDENTITY_VERSION, Identity, IdentityFile};
 use super::load::load;
 use super::loss::{NewestTime, cost, described, kept_until};
 use super::rights::{advice_in, create_private};
@@ -436,14 +436,14 @@ pub fn unfinished_copy(dir: &Path) -> Option<PathBuf> {
 }
 
 /// Begins a new incarnation, so that clients that sync or watch begin anew. Needed after a repair
-/// or a restore, which may have lost changes that clients know.
+/// or a restore, which may have lost changes that clients know. A member then leaves its journal.
 ///
 /// # Errors
 /// If the identity cannot be read or written.
 pub fn renew_incarnation(dir: &Path) -> Result<(), StoreError> {
     let path = dir.join(IDENTITY_FILE);
     let (identity, _) = Identity::read(&RealDisk, &path)?;
-    write(&RealDisk, &path, &Identity { incarnation: draw(&path)?, ..identity })
+    write(&RealDisk, &path, &identity.renewed(&path)?)
 }
 
 fn write<D: Disk>(disk: &D, path: &Path, identity: &Identity) -> Result<(), StoreError> {

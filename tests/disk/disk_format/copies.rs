@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
+use snapshot::{RealDisk, write_sealed};
 
 use super::directories::{Directory, call, copy, stop};
 use crate::process::{Server, run};
@@ -53,6 +54,28 @@ fn a_backup_that_is_put_back_resets_clients_that_sync() {
     // Only once.
     let server = Server::start(&directory.path, &[]);
     assert_eq!(sync(server.address, &newest)["reset"], false);
+}
+
+#[test]
+fn a_member_of_a_journal_does_not_run_alone_and_restore_takes_it_out() {
+    let member = Directory::closed();
+    let mut identity = member.identity();
+    identity["member"] = json!(7);
+    write_sealed(&RealDisk, &member.node(), identity.to_string().as_bytes()).unwrap();
+    for flags in [&[][..], &["--init"], &["--allow-damage"], &["--log", "off"]] {
+        let before = member.files();
+        let said = member.refused(flags);
+        assert!(said.contains("--journal") && said.contains("chatshard restore"), "{said}");
+        assert!(member.files() == before, "the directory was changed");
+    }
+
+    let alone = Directory::new();
+    let (source, target) = (member.path.to_str().unwrap(), alone.path.to_str().unwrap());
+    let restored = run(&["restore", target, "--from", source]);
+    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+    assert_eq!(alone.identity()["member"], Value::Null);
+    assert_ne!(alone.identity()["incarnation"], identity["incarnation"]);
+    stop(Server::start(&alone.path, &[]));
 }
 
 #[test]
