@@ -40,7 +40,7 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tracing::{error, info, warn};
 
-use crate::access::{Endpoint, Role};
+use crate::access::Endpoint;
 use crate::admission::Door;
 use crate::config::{Config, FsyncMode, LogSwitch};
 use crate::metrics::SharedMeter;
@@ -207,7 +207,7 @@ async fn serve(
         current.set(None);
         node.demote().await?;
         if next == AfterStint::Copy {
-            let mut joining = join(&config, &options, &late)?;
+            let mut joining = join(&options, &access, &late)?;
             tokio::select! {
                 () = joining.ended() => {}
                 () = &mut stop => {
@@ -242,17 +242,19 @@ async fn begin(options: &NodeOptions, access: &MemberAccess) -> Result<Node, Sta
 }
 
 /// Begins to copy the data of another member.
-fn join(config: &Config, options: &NodeOptions, late: &LateNode) -> Result<JoinThread, StartError> {
+fn join(
+    options: &NodeOptions,
+    access: &MemberAccess,
+    late: &LateNode,
+) -> Result<JoinThread, StartError> {
     let missing = || StartError::Journal("the node is no member of a journal".to_owned());
     let journal = options.journal.as_ref().ok_or_else(missing)?;
-    let token = config.tokens.first(Role::Full);
     let parts = JoinParts {
         dir: options.data_dir.clone(),
         segment_bytes_max: options.segment_bytes_max,
         client: journal.client.clone(),
-        own: journal.names.member.clone(),
-        token: token.map(|token| String::from_utf8_lossy(token.expose()).into_owned()),
-        tls: None,
+        own: journal.names.clone(),
+        access: access.clone(),
     };
     let progress = JoinProgress::default();
     late.set_joining(progress.clone());

@@ -11,6 +11,14 @@ pub struct MemberNames {
     pub admin: String,
 }
 
+impl MemberNames {
+    /// Whether both are of one member, as its address shows: two may have one name by mistake.
+    #[must_use]
+    pub fn are_of(&self, other: &Self) -> bool {
+        self.tcp == other.tcp
+    }
+}
+
 /// The active, as a claim or a base names it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ActiveMember {

@@ -226,8 +226,7 @@ impl Membership {
     /// Where clients find the active.
     fn moved(&self) -> Moved {
         let ActiveMember { epoch, names } = self.active();
-        // By its address: two members may have one name by mistake.
-        let is_other = names.tcp != self.names.tcp;
+        let is_other = !names.are_of(&self.names);
         Moved { address: if is_other { names.tcp } else { String::new() }, epoch }
     }
 

@@ -17,8 +17,9 @@ use snapshot::{HeldDirectory, Lsn, SnapshotInfo};
 use tokio::sync::oneshot;
 use tracing::info;
 
+use super::reports::MemberAccess;
+use crate::client::Address;
 use crate::client::download::{self, Download};
-use crate::client::{Address, ClientTls};
 use crate::journal::base::JournalBase;
 use crate::journal::client::EngineClient;
 use crate::journal::names::MemberNames;
@@ -47,12 +48,10 @@ pub(super) struct JoinParts {
     pub(super) segment_bytes_max: u64,
     /// Makes ports to the engine.
     pub(super) client: EngineClient,
-    /// The name of this member.
-    pub(super) own: String,
-    /// The token of the full role that other members accept.
-    pub(super) token: Option<String>,
-    /// The certificates of other members; `None` if they speak no TLS.
-    pub(super) tls: Option<ClientTls>,
+    /// How others know this member.
+    pub(super) own: MemberNames,
+    /// How this member shows itself to others.
+    pub(super) access: MemberAccess,
 }
 
 /// Why an attempt failed.
@@ -66,6 +65,9 @@ enum Trouble {
     Join(#[from] JoinError),
     #[error("{0}")]
     Peer(String),
+    /// This member has nothing to show to others, or trusts nobody.
+    #[error("{0}")]
+    Own(String),
 }
 
 /// How far a copy is, for `/readyz`.
@@ -177,12 +179,12 @@ async fn attempt(parts: &JoinParts, progress: &JoinProgress) -> Result<(), Troub
         return Ok(());
     };
     let mut result = Err(Trouble::Peer("no other member is known to have the data".to_owned()));
-    if active.names.member != *own {
+    if !active.names.are_of(own) {
         result = copy(parts, &disk, journal, &active.names, progress).await;
     }
     if let Err(Trouble::Peer(_)) = &result {
         let newest = read_to_end(client, journal)?.active.names;
-        if newest != active.names && newest.member != *own {
+        if newest != active.names && !newest.are_of(own) {
             return copy(parts, &disk, journal, &newest, progress).await;
         }
     }
@@ -239,7 +241,7 @@ impl<'a> Peer<'a> {
     }
 
     async fn get(&self, path: &str) -> Result<Download, Trouble> {
-        let JoinParts { token, tls, .. } = self.parts;
+        let (token, tls) = self.parts.access.credentials().map_err(Trouble::Own)?;
         let got = download::get(&self.address, tls.as_ref(), token.as_deref(), path).await;
         got.map_err(|why| self.trouble(why))
     }

@@ -52,7 +52,8 @@ impl MemberAccess {
         }
     }
 
-    fn options(&self) -> Result<ClientOptions, String> {
+    /// The token that this member shows to others, and the certificates that it trusts.
+    pub(super) fn credentials(&self) -> Result<(Option<String>, Option<ClientTls>), String> {
         let token = self.authenticator.own_token(Role::Full);
         if token.is_none() && !self.authenticator.is_open() {
             return Err("the token file of this member has no full token".to_owned());
@@ -63,6 +64,11 @@ impl MemberAccess {
             Some(roots) => Some(ClientTls::trusting(roots)?),
             None => return Err("no certificates are trusted: set --member-tls-ca".to_owned()),
         };
+        Ok((token, tls))
+    }
+
+    fn options(&self) -> Result<ClientOptions, String> {
+        let (token, tls) = self.credentials()?;
         Ok(ClientOptions {
             token,
             name: Some(concat!("chatshard-member/", env!("CARGO_PKG_VERSION")).to_owned()),
@@ -107,7 +113,7 @@ impl Reports {
     async fn report(&mut self, node: &NodeInfo, member: &Membership) -> Result<(), String> {
         let names = member.active().names;
         let is_active = member.role() == MemberRole::Active;
-        if is_active || names.tcp.is_empty() || names.member == member.names.member {
+        if is_active || names.tcp.is_empty() || names.are_of(&member.names) {
             self.connected = None;
             return Ok(());
         }
