@@ -51,6 +51,14 @@ dependencies:
 planted-faults:
     cargo test --locked --features planted-faults --test simulation --test journal --test members faults
 
+# Whether the fuzz targets compile; `fuzz/run` runs one, with a nightly compiler
+fuzz-targets:
+    cargo check --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz
+
+# Whether the program compiles for macOS, without a Mac
+mac:
+    .ci/mac --features "{{features}}"
+
 # Whether the benchmarks work; the figures mean nothing
 benches-once:
     CHATSHARD_BENCH_CHATS=1000 cargo test --locked --features "{{features}}" --bench frame --bench shard --bench log --bench end_to_end --bench giants --bench scaling
