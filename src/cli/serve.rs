@@ -17,6 +17,7 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let lines = LogLines::start();
     let lines = lines.map_err(|error| Failure::new(format!("stderr: {error}")))?;
     write_messages(&config, &lines);
+    write_lines_before_a_panic(lines.clone());
     let served = serve(config);
     // The last message too may find a reader that does not read.
     let code = served.map_or_else(
@@ -28,6 +29,15 @@ pub fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     );
     lines.finish();
     Ok(code)
+}
+
+/// Lets the lines that led to a panic reach stderr before its message, which ends the process.
+fn write_lines_before_a_panic(lines: LogLines) {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        lines.finish();
+        report(panic);
+    }));
 }
 
 fn serve(config: Config) -> Result<(), Failure> {
