@@ -137,7 +137,9 @@ mod tests {
         for _ in 0..BYTES_MAX / 8 + 3 {
             lines.push(b"waiting\n");
         }
-        assert_eq!((lines.lock().lines.len(), lines.lock().dropped), (BYTES_MAX, 3));
+        let queue = lines.lock();
+        assert_eq!((queue.lines.len(), queue.dropped), (BYTES_MAX, 3));
+        drop(queue);
         allow.send(()).unwrap();
         allow.send(()).unwrap();
         assert_eq!(written.recv().unwrap(), b"first\n");
