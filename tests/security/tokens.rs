@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::common::raw::Raw;
 use crate::common::served::*;
-use crate::common::vectors::conversation;
+use crate::common::vectors::asked;
 use crate::common::{HttpConnection, TestServer};
 
 const CREATE: &str = r#"{"id":"g_1","type":2,"creator_id":"a","user_ids":["a"]}"#;
@@ -43,7 +43,7 @@ fn a_token_that_only_reads_gets_403_for_every_change() {
     let hello = Command::from_json(Kind::Hello, json!({"token": "the-reader"})).unwrap();
     protocol::encode_request(1, &hello, &mut out).unwrap();
     let mut kinds = vec![];
-    for vector in conversation().iter().filter(|vector| vector.is_request) {
+    for vector in asked().iter().filter(|vector| vector.is_request) {
         let kind = vector.kind();
         if kind.class() != Class::Read {
             kinds.push((u64::try_from(kinds.len()).unwrap() + 2, kind));
