@@ -10,6 +10,7 @@
 //! - `credentials`: the credentials that callers must show, and when their files are read again
 //! - `doors`: the counters of the doors, and the budgets that their connections share
 //! - `engine`: the engine of a member's journal
+//! - `member_access`: how a member shows itself to other members, and whom it trusts
 //! - `reports`: a standby's reports to the active
 //! - `accept`: opens the doors
 //! - `admin`: the routes of the admin listener
@@ -28,6 +29,7 @@ pub mod engine;
 mod giving;
 mod joining;
 mod listeners;
+mod member_access;
 mod reports;
 
 use std::io;
@@ -56,7 +58,7 @@ use credentials::Credentials;
 use doors::Doors;
 use joining::{JoinParts, JoinProgress, JoinThread};
 use listeners::Listeners;
-use reports::MemberAccess;
+use member_access::MemberAccess;
 
 /// Most connections of the admin listener that have shown their credentials.
 const ADMIN_CONNECTIONS_MAX: usize = 256;

@@ -46,7 +46,7 @@ impl Authenticator {
         !self.tokens.get().required()
     }
 
-    /// The token with which this process shows itself to another one that has the same token file.
+    /// The token that this process shows to another one, which has the same token file.
     pub fn own_token(&self, role: Role) -> Option<Secret> {
         self.tokens.get().first(role).cloned()
     }

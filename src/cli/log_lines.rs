@@ -1,7 +1,7 @@
 //! The server's log lines on their way to stderr.
 //!
-//! A reader of stderr that stops reading blocks whoever writes there. So one thread writes, and all
-//! others hand their lines to it.
+//! A write to stderr waits if the reader of stderr has stopped reading. So one thread writes, and all
+//! other threads hand their lines to it.
 //!
 //! Invariants:
 //! - Who logs never waits for stderr. Lines that find no room are dropped and counted.

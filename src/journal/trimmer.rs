@@ -7,7 +7,7 @@
 //! ```
 //!
 //! # Invariants
-//! - At most one request is under way. It is sent again, the same, until there is a reply.
+//! - At most one request is under way. It is sent again unchanged until there is a reply.
 //! - A refused trim was done before, by this member or another one, or this one was replaced: then
 //!   nothing depends on it any more.
 

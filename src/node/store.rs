@@ -22,7 +22,7 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 use snapshot::{
     Baseline, Disk, HeldDirectory, KeepBaseline, LogWriter, Lsn, OpenError, OpenOptions, Opened,
-    RealDisk, SnapshotInfo, open_regular,
+    RealDisk, SnapshotInfo, log_and_snapshots, open_regular,
 };
 use tracing::{debug, error, info, warn};
 
@@ -381,7 +381,7 @@ pub fn look(dir: &Path) -> Result<(Identity, bool), StoreError> {
     if is_empty(dir).map_err(io)? {
         return Err(StoreError::Empty(dir.to_path_buf()));
     }
-    let what = if has_data(dir).map_err(io)? {
+    let what = if !log_and_snapshots(&RealDisk, dir).map_err(io)?.is_empty() {
         "the file is missing beside a log or snapshots. Nothing was changed, and no flag makes it \
          again: put it back, or restore a backup of the whole directory"
     } else {
@@ -389,19 +389,6 @@ pub fn look(dir: &Path) -> Result<(Identity, bool), StoreError> {
          Name one, or an empty or missing directory for a new store"
     };
     Err(StoreError::Foreign { path, what: what.into() })
-}
-
-/// Whether a directory has files that are named like those of a log or a snapshot.
-fn has_data(dir: &Path) -> io::Result<bool> {
-    for entry in std::fs::read_dir(dir)? {
-        let name = entry?.file_name();
-        let name = name.to_string_lossy();
-        let is_like = |start: &str, end: &str| name.starts_with(start) && name.ends_with(end);
-        if is_like("log-", ".seg") || is_like("image-", ".img") {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// Refuses to accept damage in the directory of a member: it would lack records that the journal

@@ -17,9 +17,9 @@ use snapshot::{HeldDirectory, Lsn, SnapshotInfo};
 use tokio::sync::oneshot;
 use tracing::info;
 
-use super::reports::MemberAccess;
-use crate::client::Address;
+use super::member_access::MemberAccess;
 use crate::client::download::{self, Download};
+use crate::client::{Address, ClientTls};
 use crate::journal::base::JournalBase;
 use crate::journal::client::EngineClient;
 use crate::journal::names::MemberNames;
@@ -217,15 +217,18 @@ async fn copy(
 
 /// Another member, as this one downloads from it.
 struct Peer<'a> {
-    parts: &'a JoinParts,
     name: &'a str,
     address: Address,
+    /// The token that this member shows.
+    token: Option<String>,
+    /// The certificates that it trusts; `None` if members speak no TLS.
+    tls: Option<ClientTls>,
     progress: &'a JoinProgress,
 }
 
 impl<'a> Peer<'a> {
     fn new(
-        parts: &'a JoinParts,
+        parts: &JoinParts,
         from: &'a MemberNames,
         progress: &'a JoinProgress,
     ) -> Result<Self, Trouble> {
@@ -233,7 +236,8 @@ impl<'a> Peer<'a> {
         if admin.is_empty() {
             return Err(Trouble::Peer(format!("{name} has no admin listener")));
         }
-        Ok(Self { parts, name, address: Address::from(admin.as_str()), progress })
+        let (token, tls) = parts.access.credentials().map_err(Trouble::Own)?;
+        Ok(Self { name, address: Address::from(admin.as_str()), token, tls, progress })
     }
 
     fn trouble(&self, why: impl std::fmt::Display) -> Trouble {
@@ -241,8 +245,8 @@ impl<'a> Peer<'a> {
     }
 
     async fn get(&self, path: &str) -> Result<Download, Trouble> {
-        let (token, tls) = self.parts.access.credentials().map_err(Trouble::Own)?;
-        let got = download::get(&self.address, tls.as_ref(), token.as_deref(), path).await;
+        let (token, tls) = (self.token.as_deref(), self.tls.as_ref());
+        let got = download::get(&self.address, tls, token, path).await;
         got.map_err(|why| self.trouble(why))
     }
 

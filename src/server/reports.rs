@@ -8,17 +8,15 @@
 //!   counts from the next one on.
 //! - Reports end with the node that they are of.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::access::{Authenticator, Role};
-use crate::client::{Client, ClientOptions, ClientTls};
+use super::member_access::MemberAccess;
+use crate::client::{Client, ClientOptions};
 use crate::command::{Call, Reply};
-use crate::config::Config;
 use crate::node::NodeInfo;
 use crate::node::membership::{MemberRole, Membership};
 use crate::throttle::Episode;
@@ -27,57 +25,18 @@ use crate::throttle::Episode;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Longest time of one step of a report.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Where systems keep the certificates that they trust.
-const SYSTEM_ROOTS: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
-/// How this member speaks to others.
-#[derive(Clone)]
-pub(super) struct MemberAccess {
-    authenticator: Arc<Authenticator>,
-    /// Whether the members' doors speak TLS, as this one's do.
-    has_tls: bool,
-    /// The certificates to trust; `None` if the system has none in a known place.
-    roots: Option<PathBuf>,
-}
-
-impl MemberAccess {
-    pub(super) fn new(config: &Config, authenticator: &Arc<Authenticator>) -> Self {
-        let named = config.journal.as_ref().and_then(|journal| journal.member_tls_ca.clone());
-        let of_system = || SYSTEM_ROOTS.iter().map(Path::new).find(|path| path.exists());
-        Self {
-            authenticator: Arc::clone(authenticator),
-            has_tls: config.tls.is_some(),
-            roots: named.or_else(|| of_system().map(Path::to_owned)),
-        }
-    }
-
-    /// The token that this member shows to others, and the certificates that it trusts.
-    pub(super) fn credentials(&self) -> Result<(Option<String>, Option<ClientTls>), String> {
-        let token = self.authenticator.own_token(Role::Full);
-        if token.is_none() && !self.authenticator.is_open() {
-            return Err("the token file of this member has no full token".to_owned());
-        }
-        let token = token.map(|token| String::from_utf8_lossy(token.expose()).into_owned());
-        let tls = match &self.roots {
-            _ if !self.has_tls => None,
-            Some(roots) => Some(ClientTls::trusting(roots)?),
-            None => return Err("no certificates are trusted: set --member-tls-ca".to_owned()),
-        };
-        Ok((token, tls))
-    }
-
-    fn options(&self) -> Result<ClientOptions, String> {
-        let (token, tls) = self.credentials()?;
-        Ok(ClientOptions {
-            token,
-            name: Some(concat!("chatshard-member/", env!("CARGO_PKG_VERSION")).to_owned()),
-            tls,
-            connect_timeout: PATIENCE,
-            call_timeout: PATIENCE,
-            ..ClientOptions::default()
-        })
-    }
+/// How a report connects.
+fn options(access: &MemberAccess) -> Result<ClientOptions, String> {
+    let (token, tls) = access.credentials()?;
+    Ok(ClientOptions {
+        token,
+        name: Some(concat!("chatshard-member/", env!("CARGO_PKG_VERSION")).to_owned()),
+        tls,
+        connect_timeout: PATIENCE,
+        call_timeout: PATIENCE,
+        ..ClientOptions::default()
+    })
 }
 
 /// Reports once a second, while the node is not the active.
@@ -121,7 +80,7 @@ impl Reports {
         let client = match self.connected.take() {
             Some((address, client)) if address == names.tcp && !client.is_closed() => client,
             _ => {
-                let connected = Client::connect(&names.tcp, self.access.options()?).await;
+                let connected = Client::connect(&names.tcp, options(&self.access)?).await;
                 connected.map_err(|error| error.to_string())?
             }
         };

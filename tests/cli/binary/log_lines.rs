@@ -5,7 +5,7 @@ use std::fs::Permissions;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -162,6 +162,18 @@ fn a_secret_that_every_user_may_read_is_warned_of() {
     }
 }
 
+/// A server with this door, whose log lines go to `stderr`.
+fn serve(files: &Files, door: &str, stderr: Stdio) -> Child {
+    chatshard()
+        .args(["serve", "--log-level=debug", "--shards=1", "--pin=false", "--listen", door])
+        .args(["--http=off", "--admin=off", "--data-dir"])
+        .arg(files.path("data"))
+        .stdin(Stdio::null())
+        .stderr(stderr)
+        .spawn()
+        .unwrap()
+}
+
 /// The reader of the log lines ends, or their disk is full. Once the server ended then, without a
 /// word.
 #[test]
@@ -172,14 +184,7 @@ fn a_server_serves_on_when_its_log_lines_cannot_be_written() {
     for stderr in [Stdio::from(closed), Stdio::from(full)] {
         let files = Files::new();
         let door = format!("unix:{}", files.path("door").display());
-        let mut server = chatshard()
-            .args(["serve", "--log-level=debug", "--shards=1", "--pin=false", "--listen", &door])
-            .args(["--http=off", "--admin=off", "--data-dir"])
-            .arg(files.path("data"))
-            .stdin(Stdio::null())
-            .stderr(stderr)
-            .spawn()
-            .unwrap();
+        let mut server = serve(&files, &door, stderr);
         wait_until("a server without log lines serves", || {
             assert_eq!(server.try_wait().unwrap(), None, "it ended");
             client(&["call", "ping", "--addr", &door]).is_ok()
@@ -207,14 +212,7 @@ fn a_server_serves_and_ends_while_the_reader_of_its_log_lines_stands_still() {
     let (mut reader, writer) = full_pipe();
     let files = Files::new();
     let door = format!("unix:{}", files.path("door").display());
-    let mut server = chatshard()
-        .args(["serve", "--log-level=debug", "--shards=1", "--pin=false", "--listen", &door])
-        .args(["--http=off", "--admin=off", "--data-dir"])
-        .arg(files.path("data"))
-        .stdin(Stdio::null())
-        .stderr(writer)
-        .spawn()
-        .unwrap();
+    let mut server = serve(&files, &door, writer.into());
     let asked = || client(&["call", "ping", "--addr", &door]);
     wait_until("a server without a reader serves", || asked().is_ok());
     for _ in 0..10 {
