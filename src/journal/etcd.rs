@@ -156,7 +156,7 @@ impl EtcdSettings {
             queue_bytes_max: QUEUE_BYTES_MAX,
             endpoints: u16::try_from(self.members.len()).unwrap_or(u16::MAX),
             times: LeaseTimes { beat: ms(500), serve: ms(2000), claim: ms(3000) },
-            retry: ms(500),
+            retry: ms(250),
             stall: ms(3000),
         }
     }

@@ -87,9 +87,11 @@ impl Journal {
         }
         let put = TxnOp::put(key, entry.as_ref(), None);
         let txn = Txn::new().when(conditions).and_then([put]);
-        let told =
-            self.members.ask(None, |client| async move { client.kv_client().txn(txn).await });
-        if told.await?.succeeded() {
+        let ask = |client: Client| {
+            let txn = txn.clone();
+            async move { client.kv_client().txn(txn).await }
+        };
+        if self.members.ask(None, ask).await?.succeeded() {
             self.near_tail.fetch_max(seq, Ordering::Relaxed);
             return Ok(EngineReply::Appended { seq });
         }
@@ -204,17 +206,20 @@ impl Journal {
     ) -> Result<GetResponse, CallError> {
         let key = self.keys.entry(from);
         let options = options.with_range(self.keys.end());
-        let ask = |client: Client| async move {
+        let ask = |client: Client| {
             let mut kv = client.kv_client().max_decoding_message_size(PAGE_BYTES_MAX);
-            kv.get(key, Some(options)).await
+            let (key, options) = (key.clone(), options.clone());
+            async move { kv.get(key, Some(options)).await }
         };
         self.members.ask(endpoint, ask).await
     }
 
     /// The newest trim with the revision of its key; `None` if there was none.
     async fn newest_trim(&self, endpoint: Option<usize>) -> Result<Option<(Trim, i64)>, CallError> {
-        let key = self.keys.trim.clone();
-        let ask = |client: Client| async move { client.kv_client().get(key, None).await };
+        let ask = |client: Client| {
+            let key = self.keys.trim.clone();
+            async move { client.kv_client().get(key, None).await }
+        };
         let mut found = self.members.ask(endpoint, ask).await?;
         let Some(kv) = found.take_kvs().pop() else { return Ok(None) };
         let trim = Trim::decode(kv.value());
@@ -251,7 +256,10 @@ impl Journal {
             changes.push(TxnOp::delete(self.keys.entry(2), Some(removed)));
         }
         let txn = Txn::new().when([is_unchanged]).and_then(changes);
-        let ask = |client: Client| async move { client.kv_client().txn(txn).await };
+        let ask = |client: Client| {
+            let txn = txn.clone();
+            async move { client.kv_client().txn(txn).await }
+        };
         let told = self.members.ask(None, ask).await?;
         let revision = told.header().map(|header| header.revision());
         Ok(revision.filter(|_| told.succeeded()))

@@ -75,8 +75,10 @@ impl Follow<'_> {
             .with_filters([WatchFilterType::NoDelete])
             .with_start_revision(from);
         let first = keys.entry(1);
-        let ask =
-            |client: Client| async move { client.watch_client().watch(first, Some(options)).await };
+        let ask = |client: Client| {
+            let (first, options) = (first.clone(), options.clone());
+            async move { client.watch_client().watch(first, Some(options)).await }
+        };
         let mut stream = self.journal.members.ask(None, ask).await?;
         while let Some(told) = stream.message().await? {
             let entries = told.events().iter().filter_map(|event| event.kv());

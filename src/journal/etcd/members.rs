@@ -3,6 +3,7 @@
 //! # Invariants
 //! - Each member has a connection of its own, so a caller may choose one.
 //! - A call without a choice goes to the preferred member. If it fails, the next one is preferred.
+//! - A call may be made twice: it is a read, or its condition makes the second one change nothing.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,13 +11,13 @@ use std::time::Duration;
 
 use etcd_client::{Client, ConnectOptions, Error};
 use tokio::sync::OnceCell;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use super::EtcdSettings;
 use crate::throttle::Episode;
 
-/// Longest time of a call.
+/// Longest time of a call, at all members together.
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// Why nothing is known of a call.
@@ -31,6 +32,11 @@ pub(super) enum CallError {
 }
 
 impl CallError {
+    /// Whether another member would not do better.
+    fn is_final(&self) -> bool {
+        matches!(self, Self::Deadline | Self::Reply(_)) || self.is_forbidden()
+    }
+
     /// Whether the user may not make this call.
     pub(super) fn is_forbidden(&self) -> bool {
         matches!(self, Self::Engine(Error::GRpcStatus(status))
@@ -87,14 +93,37 @@ impl Members {
         let _ = self.preferred.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Makes a call of one member; of the preferred one if `at` is `None`.
+    /// Makes a call of one member. Without a choice of member, it goes to the preferred one, and to
+    /// the next ones while members fail at once. A call may have been made by more than one of them.
     pub(super) async fn ask<T, F: Future<Output = Result<T, Error>>>(
         &self,
         at: Option<usize>,
-        call: impl FnOnce(Client) -> F,
+        call: impl Fn(Client) -> F,
     ) -> Result<T, CallError> {
-        let chosen = at.unwrap_or_else(|| self.preferred());
-        let member = self.members.get(chosen).ok_or(CallError::Reply("there is no such member"))?;
+        let ends = Instant::now() + DEADLINE;
+        if let Some(at) = at {
+            return self.ask_one(at, ends, &call).await;
+        }
+        let mut left = self.members.len();
+        loop {
+            let chosen = self.preferred();
+            let told = self.ask_one(chosen, ends, &call).await;
+            self.note(chosen, told.as_ref().err());
+            left = left.saturating_sub(1);
+            let is_final = told.as_ref().map_or_else(CallError::is_final, |_| true);
+            if is_final || left == 0 {
+                return told;
+            }
+        }
+    }
+
+    async fn ask_one<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        at: usize,
+        ends: Instant,
+        call: &impl Fn(Client) -> F,
+    ) -> Result<T, CallError> {
+        let member = self.members.get(at).ok_or(CallError::Reply("there is no such member"))?;
         let asked = async {
             let connect = || Client::connect([member.name.as_str()], Some(self.options.clone()));
             let client = member.client.get_or_try_init(connect).await?;
@@ -104,14 +133,10 @@ impl Members {
             }
             told
         };
-        let told = match timeout(DEADLINE, asked).await {
+        match timeout_at(ends, asked).await {
             Ok(told) => told.map_err(CallError::from),
             Err(_) => Err(CallError::Deadline),
-        };
-        if at.is_none() {
-            self.note(chosen, told.as_ref().err());
         }
-        told
     }
 
     fn note(&self, at: usize, error: Option<&CallError>) {
