@@ -12,7 +12,7 @@ use crate::shard::counts::UserCounts;
 use crate::shard::decode::BadRecord;
 use crate::shard::interner::Interner;
 use crate::shard::row::RowFacts;
-use crate::shard::state::{Chat, SlotState};
+use crate::shard::state::{Chat, SlotState, User};
 use crate::types::{ChatId, Hashed, KeyHasher, UserId};
 
 /// A slot, with what an event needs to change the slot.
@@ -52,6 +52,16 @@ impl Applier<'_> {
 
     pub(super) fn is_retired(&self, id: &ChatId) -> bool {
         self.slot.retired.contains(id.as_str(), self.hasher.hash(id.as_str()))
+    }
+
+    /// Changes a user, who is new if the slot has none of this id, and counts the user again.
+    pub(super) fn change_user(&mut self, id: &UserId, change: impl FnOnce(&mut User, KeyHasher)) {
+        let hasher = self.hasher;
+        let user = self.slot.user_or_new(id, hasher.hash(id.as_str()), hasher);
+        let before = user.counts();
+        change(user, hasher);
+        let after = user.counts();
+        self.recount_user(before, after);
     }
 
     /// Replaces a user's counts in the sums of the slot: `before` leaves the sums, `after` enters

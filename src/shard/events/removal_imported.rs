@@ -23,15 +23,12 @@ impl Decision for RemovalImported {
     const CODE: u8 = 38;
 
     fn apply(self, applier: &mut Applier<'_>) -> Result<(), BadRecord> {
-        let hasher = applier.hasher;
-        let hash = hasher.hash(self.user_id.as_str());
-        let user = applier.slot.user_or_new(&self.user_id, hash, hasher);
-        let before = user.counts();
-        let version = user.head.import_version(self.version);
-        user.forget_removal(&self.chat_id);
-        user.remember_removal(self.chat_id, version);
-        let after = user.counts();
-        applier.recount_user(before, after);
+        let Self { user_id, chat_id, version } = self;
+        applier.change_user(&user_id, |user, _| {
+            let version = user.head.import_version(version);
+            user.forget_removal(&chat_id);
+            user.remember_removal(chat_id, version);
+        });
         Ok(())
     }
 }

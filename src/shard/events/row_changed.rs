@@ -28,13 +28,10 @@ impl Decision for RowChanged {
     const CODE: u8 = 32;
 
     fn apply(self, applier: &mut Applier<'_>) -> Result<(), BadRecord> {
-        let hasher = applier.hasher;
-        let hash = hasher.hash(self.user_id.as_str());
-        let user = applier.slot.user_or_new(&self.user_id, hash, hasher);
-        let before = user.counts();
-        self.change(user, hasher);
-        let after = user.counts();
-        applier.recount_user(before, after);
+        let Self { user_id, chat_id, event, effect } = self;
+        applier.change_user(&user_id, |user, hasher| {
+            change(user, hasher, chat_id, event, effect);
+        });
         Ok(())
     }
 }
@@ -58,34 +55,31 @@ impl Logged for RowChanged {
     }
 }
 
-impl RowChanged {
-    /// Applies the effect to the user's row. If the user has no row of this chat, only a join or an
-    /// import does something.
-    fn change(self, user: &mut User, hasher: KeyHasher) {
-        let hash = hasher.hash(self.chat_id.as_str());
-        let Self { chat_id, event, effect, .. } = self;
-        match effect {
-            Effect::Remove | Effect::Erase => {
-                if user.rows.remove(chat_id.as_str(), hash).is_some() {
-                    let version = user.head.next_version();
-                    user.remember_removal(chat_id, version);
-                }
-            }
-            Effect::Delete { to, back } => update_row(user, &chat_id, hash, event, |facts| {
-                facts.cover(to);
-                facts.is_top = Flag::NO;
-                facts.is_show = Flag(back);
-            }),
-            Effect::Return => {
-                update_row(user, &chat_id, hash, event, |facts| facts.is_show = Flag::YES)
-            }
-            Effect::Join { join_seq } => {
+/// Applies the effect to the user's row. If the user has no row of this chat, only a join or an
+/// import does something.
+fn change(user: &mut User, hasher: KeyHasher, chat_id: ChatId, event: u64, effect: Effect) {
+    let hash = hasher.hash(chat_id.as_str());
+    match effect {
+        Effect::Remove | Effect::Erase => {
+            if user.rows.remove(chat_id.as_str(), hash).is_some() {
                 let version = user.head.next_version();
-                let (order, facts) = (user.head.next_order, RowFacts::joined(join_seq));
-                put_row(user, hasher, chat_id, RowState { order, facts, version, event });
+                user.remember_removal(chat_id, version);
             }
-            Effect::Import(import) => import_row(user, hasher, chat_id, event, *import),
         }
+        Effect::Delete { to, back } => update_row(user, &chat_id, hash, event, |facts| {
+            facts.cover(to);
+            facts.is_top = Flag::NO;
+            facts.is_show = Flag(back);
+        }),
+        Effect::Return => {
+            update_row(user, &chat_id, hash, event, |facts| facts.is_show = Flag::YES)
+        }
+        Effect::Join { join_seq } => {
+            let version = user.head.next_version();
+            let (order, facts) = (user.head.next_order, RowFacts::joined(join_seq));
+            put_row(user, hasher, chat_id, RowState { order, facts, version, event });
+        }
+        Effect::Import(import) => import_row(user, hasher, chat_id, event, *import),
     }
 }
 
