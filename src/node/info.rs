@@ -156,19 +156,19 @@ impl NodeInfo {
             Some((members, age)) => (members, Some(age)),
             None => (Vec::new(), None),
         };
-        members.retain(|other| other.member != own.member);
-        let active = names.member;
+        members.retain(|other| other.address != own.address);
         if !is_active {
             // A claim may be newer than the last word of an active.
+            let is_newest = |other: &ClusterMember| other.address == names.tcp;
             for other in members.iter_mut().filter(|other| other.role == "active") {
-                if other.member != active {
+                if !is_newest(other) {
                     other.role = MemberRole::Demoted.name().into();
                 }
             }
-            let is_missing = !active.is_empty() && active != own.member;
-            if is_missing && !members.iter().any(|other| other.member == active) {
+            let is_known = names.tcp.is_empty() || names.are_of(&member.names);
+            if !is_known && !members.iter().any(is_newest) {
                 members.push(ClusterMember {
-                    member: active.clone(),
+                    member: names.member,
                     role: MemberRole::Active.name().into(),
                     address: names.tcp,
                     admin: names.admin,
@@ -177,7 +177,7 @@ impl NodeInfo {
             }
         }
         members.push(itself(own, is_active));
-        members.sort_by(|a, b| a.member.cmp(&b.member));
+        members.sort_by(|a, b| (&a.member, &a.address).cmp(&(&b.member, &b.address)));
         ClusterReply { members, epoch, age_ms }
     }
 

@@ -115,11 +115,16 @@ impl Cluster {
 
     /// Starts a member with its own directory, which it may have had before.
     pub fn member(&self, number: u32) -> Member {
+        self.named(number, &format!("m{number}"))
+    }
+
+    /// Like [`Cluster::member`], with another name than its own.
+    pub fn named(&self, number: u32, name: &str) -> Member {
         let mut config = Config::ephemeral(self.path(&format!("member-{number}")));
         config.shards = ShardCount::new(2).unwrap();
         config.journal = Some(JournalConfig {
             engine: EngineAddress::Given(self.client(number)),
-            member: Some(format!("m{number}")),
+            member: Some(name.to_owned()),
             advertise: None,
             advertise_admin: None,
             beat: None,

@@ -93,6 +93,24 @@ async fn a_report_is_for_the_active_of_a_journal() {
     assert!(reply.members.iter().any(|member| member.member == "m9"));
 }
 
+/// Addresses tell members apart. Two get one name by mistake.
+#[tokio::test]
+async fn two_members_of_one_name_see_each_other() {
+    let cluster = Cluster::start();
+    let first = cluster.member(1);
+    first.until_active().await;
+    let twin = cluster.named(2, "m1");
+    let seen = async || {
+        let reply = members(&twin).await.members;
+        let row = |member: ClusterMember| (member.member, member.role, member.address);
+        reply.into_iter().map(row).collect::<Vec<_>>()
+    };
+    let row = |role: &str, address: String| ("m1".to_owned(), role.to_owned(), address);
+    let mut expected = [row("active", first.tcp()), row("standby", twin.tcp())];
+    expected.sort_by(|a, b| a.2.cmp(&b.2));
+    until("the twin to see the active", async || seen().await == expected).await;
+}
+
 /// Writes until the engine has trimmed entry `seq`.
 async fn until_trimmed(cluster: &Cluster, active: &Member, seq: u64) {
     let trimmed = || cluster.server.lock().unwrap().engine.trimmed();
