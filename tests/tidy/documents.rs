@@ -147,6 +147,47 @@ fn blocks_of_json_are_json() {
     none("blocks of JSON that are none", &broken);
 }
 
+/// The blocks of code of one language on a page.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let text = document(page);
+    let mut found: Vec<Vec<&str>> = Vec::new();
+    let mut was_in = false;
+    for (fence, line) in lines(&text) {
+        let is_in = fence == Some(language);
+        if is_in && !was_in {
+            found.push(Vec::new());
+        }
+        if let Some(block) = found.last_mut().filter(|_| is_in) {
+            block.push(line);
+        }
+        was_in = is_in;
+    }
+    found.into_iter().map(|block| block.join("\n")).collect()
+}
+
+/// `src/lib.rs` compiles the Rust of the English page as a test of the documentation.
+#[test]
+fn the_client_of_the_readme_has_the_dependencies_of_this_crate() {
+    let (english, chinese) = ("README.md", "README.zh-CN.md");
+    let manifest: toml::Table = toml::from_str(&document("Cargo.toml")).unwrap();
+    let version = |value: &toml::Value| {
+        let version = value.as_str().or_else(|| value.get("version")?.as_str());
+        version.map(str::to_owned)
+    };
+    let tables = blocks(english, "toml");
+    assert_eq!(tables.len(), 1, "{tables:?}");
+    assert_eq!(tables, blocks(chinese, "toml"));
+    assert_eq!(blocks(english, "rust"), blocks(chinese, "rust"));
+    let asked: toml::Table = toml::from_str(&tables[0]).unwrap();
+    let asked = asked["dependencies"].as_table().unwrap();
+    for (name, value) in asked.iter().filter(|(name, _)| *name != "chatshard") {
+        let own = version(&manifest["dependencies"][name]).unwrap();
+        let asked = version(value).unwrap();
+        assert!(own.starts_with(&asked), "{name}: the page asks for {asked}, the crate for {own}");
+    }
+    assert_eq!(asked["chatshard"]["default-features"].as_bool(), Some(false));
+}
+
 #[test]
 fn lines_of_pages_fit_on_a_screen() {
     let mut broken = Vec::new();
