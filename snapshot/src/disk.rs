@@ -23,7 +23,7 @@ use std::time::UNIX_EPOCH;
 
 pub use faulty::FaultyDisk;
 pub use held::HeldDirectory;
-use held::Place;
+use held::PathAt;
 pub use regular::{open_regular, read_regular};
 use rustix::fs::CWD;
 
@@ -130,23 +130,23 @@ impl Disk for RealDisk {
     type File = RealFile;
 
     fn create_new(&self, path: &Path) -> io::Result<RealFile> {
-        Place(CWD, path).create_new()
+        PathAt(CWD, path).create_new()
     }
 
     fn open_read(&self, path: &Path) -> io::Result<RealFile> {
-        Place(CWD, path).open_read()
+        PathAt(CWD, path).open_read()
     }
 
     fn open_append(&self, path: &Path) -> io::Result<RealFile> {
-        Place(CWD, path).open_append()
+        PathAt(CWD, path).open_append()
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        Place(CWD, from).rename(&Place(CWD, to))
+        PathAt(CWD, from).rename(&PathAt(CWD, to))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        Place(CWD, path).remove()
+        PathAt(CWD, path).remove()
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {

@@ -227,11 +227,11 @@ impl Keys {
     }
 }
 
-type Entry = (Option<String>, Algorithm, DecodingKey);
+type NamedKey = (Option<String>, Algorithm, DecodingKey);
 
 /// Makes a key from one entry of a JWK set; `None` if the entry is for another purpose than to
 /// verify JWTs.
-fn of_entry(entry: &Value) -> Result<Option<Entry>, String> {
+fn of_entry(entry: &Value) -> Result<Option<NamedKey>, String> {
     let text = |name: &str| entry.get(name).and_then(Value::as_str);
     if text("kty") != Some("oct") && entry.get("d").is_some() {
         return Err("is a private key; who only verifies must not have it".to_owned());

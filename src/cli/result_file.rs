@@ -12,7 +12,7 @@ use super::failure::{printable, printable_json};
 
 const BUFFER_BYTES: usize = 1 << 20;
 
-enum Place {
+enum ResultOutput {
     /// stdout, or a target that is no regular file (a pipe, `/dev/null`), so it cannot be replaced
     /// by a rename.
     Stream(Box<dyn Write + Send>),
@@ -27,7 +27,7 @@ enum Place {
 pub struct ResultFile {
     name: String,
     buffer: Vec<u8>,
-    place: Place,
+    output: ResultOutput,
     /// Whether lines of JSON are read by a person on a terminal.
     is_terminal: bool,
 }
@@ -36,13 +36,13 @@ impl ResultFile {
     /// Opens `target`; `-` means stdout.
     pub fn create(target: &Path) -> Result<Self, Failure> {
         let name = target.display().to_string();
-        let (place, is_terminal) = if target == Path::new("-") {
-            (Place::Stream(Box::new(io::stdout())), io::stdout().is_terminal())
+        let (output, is_terminal) = if target == Path::new("-") {
+            (ResultOutput::Stream(Box::new(io::stdout())), io::stdout().is_terminal())
         } else {
-            place_of(target).map_err(Failure::output(&name))?
+            output_of(target).map_err(Failure::output(&name))?
         };
         let buffer = Vec::with_capacity(2 * BUFFER_BYTES);
-        Ok(Self { name, buffer, place, is_terminal })
+        Ok(Self { name, buffer, output, is_terminal })
     }
 
     /// The buffer to which the caller appends a line. It then calls [`Self::flush_if_full`].
@@ -59,16 +59,16 @@ impl ResultFile {
     pub fn finish(mut self) -> Result<(), Failure> {
         self.flush()?;
         let failed = Failure::output(&self.name);
-        match self.place {
-            Place::Stream(mut stream) => stream.flush().map_err(failed),
-            Place::File(file, target) => persist(file, &target).map_err(failed),
+        match self.output {
+            ResultOutput::Stream(mut stream) => stream.flush().map_err(failed),
+            ResultOutput::File(file, target) => persist(file, &target).map_err(failed),
         }
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
-        let stream: &mut dyn Write = match &mut self.place {
-            Place::Stream(stream) => stream,
-            Place::File(file, _) => file,
+        let stream: &mut dyn Write = match &mut self.output {
+            ResultOutput::Stream(stream) => stream,
+            ResultOutput::File(file, _) => file,
         };
         if self.is_terminal {
             // The buffer holds whole lines, so no character is cut.
@@ -82,7 +82,7 @@ impl ResultFile {
 }
 
 /// Opens the target. The second value says whether it is a terminal.
-fn place_of(target: &Path) -> io::Result<(Place, bool)> {
+fn output_of(target: &Path) -> io::Result<(ResultOutput, bool)> {
     // If the target is a link, the file behind it is replaced, not the link.
     let target = target.canonicalize().unwrap_or_else(|_| target.to_owned());
     match std::fs::metadata(&target) {
@@ -90,9 +90,9 @@ fn place_of(target: &Path) -> io::Result<(Place, bool)> {
         Ok(found) if !found.is_file() => {
             let stream = File::options().write(true).open(&target)?;
             let is_terminal = stream.is_terminal();
-            Ok((Place::Stream(Box::new(stream)), is_terminal))
+            Ok((ResultOutput::Stream(Box::new(stream)), is_terminal))
         }
-        _ => Ok((Place::File(NamedTempFile::new_in(directory(&target))?, target), false)),
+        _ => Ok((ResultOutput::File(NamedTempFile::new_in(directory(&target))?, target), false)),
     }
 }
 

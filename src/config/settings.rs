@@ -284,7 +284,7 @@ fn is_of_service(name: &str, value: &str) -> bool {
 
 /// Which of the four places the value of a setting comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
+enum Origin {
     Default,
     /// The TOML file at this path.
     File(PathBuf),
@@ -292,7 +292,7 @@ enum Place {
     Flag,
 }
 
-impl Place {
+impl Origin {
     /// How a message names this place of the setting `name`.
     fn of(&self, name: &str) -> String {
         match self {
@@ -306,16 +306,16 @@ impl Place {
 
 /// The settings merged from all four places. For each one the strongest place that has a value
 /// wins.
-pub(super) struct Merged(BTreeMap<&'static str, (Place, String)>);
+pub(super) struct Merged(BTreeMap<&'static str, (Origin, String)>);
 
 impl Merged {
     pub(super) fn load(args: &ServeArgs, environment: &Environment) -> Result<Self, ConfigError> {
         let mut merged = Self(BTreeMap::new());
-        merged.add(&Place::Default, SETTINGS.iter().map(|(name, value)| (*name, (*value).into())));
+        merged.add(&Origin::Default, SETTINGS.iter().map(|(name, value)| (*name, (*value).into())));
         let from_environment = environment.get(&variable("config")).filter(|path| !path.is_empty());
         if let Some(path) = args.config.clone().or(from_environment.map(PathBuf::from)) {
             let values = file(&path)?;
-            merged.add(&Place::File(path), values);
+            merged.add(&Origin::File(path), values);
         }
         let variables = SETTINGS.iter().filter_map(|(name, _)| {
             // A compose file sets a variable to an empty text if it is unset outside.
@@ -323,14 +323,14 @@ impl Merged {
             let value = environment.get(&variable(name)).filter(|value| !value.is_empty())?;
             Some((*name, value.clone()))
         });
-        merged.add(&Place::Environment, variables);
-        merged.add(&Place::Flag, args.settings.given());
+        merged.add(&Origin::Environment, variables);
+        merged.add(&Origin::Flag, args.settings.given());
         Ok(merged)
     }
 
     /// Adds the values of a place, which win over those that were added before.
-    fn add(&mut self, place: &Place, values: impl IntoIterator<Item = (&'static str, String)>) {
-        let values = values.into_iter().map(|(name, value)| (name, (place.clone(), value)));
+    fn add(&mut self, origin: &Origin, values: impl IntoIterator<Item = (&'static str, String)>) {
+        let values = values.into_iter().map(|(name, value)| (name, (origin.clone(), value)));
         self.0.extend(values);
     }
 
@@ -346,21 +346,21 @@ impl Merged {
 
     /// Whether a flag sets the setting.
     pub(super) fn is_flag(&self, name: &str) -> bool {
-        *self.place(name) == Place::Flag
+        *self.origin(name) == Origin::Flag
     }
 
     /// Whether the setting has its default because no place sets it.
     pub(super) fn is_default(&self, name: &str) -> bool {
-        *self.place(name) == Place::Default
+        *self.origin(name) == Origin::Default
     }
 
     /// An error about a setting, with the place of its value.
     pub(super) fn error(&self, name: &str, why: impl fmt::Display) -> ConfigError {
-        ConfigError(format!("{}: {why}", self.place(name).of(name)))
+        ConfigError(format!("{}: {why}", self.origin(name).of(name)))
     }
 
-    fn place(&self, name: &str) -> &Place {
-        self.0.get(name).map_or(&Place::Default, |(place, _)| place)
+    fn origin(&self, name: &str) -> &Origin {
+        self.0.get(name).map_or(&Origin::Default, |(origin, _)| origin)
     }
 }
 

@@ -26,14 +26,14 @@ pub struct Visitor(Arc<State>);
 
 #[derive(Debug)]
 struct State {
-    place: Mutex<Place>,
+    place: Mutex<DoorPlace>,
     /// The node's budget for incomplete requests.
     incomplete: Arc<Budget>,
     reads: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
-struct Place {
+struct DoorPlace {
     guest: Guest,
     deadline: Instant,
 }
@@ -42,7 +42,7 @@ impl Visitor {
     /// Makes the visitor of a new connection, which is a stranger. Each read holds a permit of
     /// `reads` while it runs.
     pub fn new(guest: Guest, incomplete: Arc<Budget>, reads: Arc<Semaphore>) -> Self {
-        let place = Mutex::new(Place { deadline: guest.deadline(), guest });
+        let place = Mutex::new(DoorPlace { deadline: guest.deadline(), guest });
         Self(Arc::new(State { place, incomplete, reads }))
     }
 
@@ -128,7 +128,7 @@ impl Visitor {
         poll_fn(|context| self.lock().guest.poll_evicted(context)).await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Place> {
+    fn lock(&self) -> MutexGuard<'_, DoorPlace> {
         // No panic can leave a change half done, so a poisoned lock is usable.
         self.0.place.lock().unwrap_or_else(PoisonError::into_inner)
     }

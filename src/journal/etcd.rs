@@ -41,7 +41,7 @@ use tokio::sync::Semaphore;
 
 use self::calls::Journal;
 use self::keys::Keys;
-use self::members::Members;
+use self::members::EngineMembers;
 use super::client::{EngineCall, EngineCalls, EngineClient};
 use super::engine::{
     Condition, EngineAccess, EngineProfile, EngineReply, EngineRequest, EngineTls, LeaseTimes,
@@ -183,7 +183,7 @@ async fn serve(
     mut calls: EngineCalls,
     begun: &SyncSender<Result<(), EtcdError>>,
 ) {
-    let members = Arc::new(Members::new(&settings));
+    let members = Arc::new(EngineMembers::new(&settings));
     let fit = survey::first(&members, settings.quota_bytes).await;
     let is_fit = fit.is_ok();
     if begun.send(fit).is_err() || !is_fit {

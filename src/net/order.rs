@@ -127,7 +127,7 @@ impl Lane {
 
 /// A request that is held, or one with several keys that is under way by a detour.
 #[derive(Debug)]
-struct Entry {
+struct TrackedRequest {
     footprint: Footprint,
     /// The number of lanes in which the request still waits.
     missing: usize,
@@ -148,7 +148,7 @@ pub struct Order {
     /// One lane for all keys. Each tracked request is in it, so that a request that touches
     /// everything waits for all others.
     all: Lane,
-    entries: HashMap<u64, Entry>,
+    entries: HashMap<u64, TrackedRequest>,
     next: u64,
     /// Held requests that may be submitted.
     ready: VecDeque<u64>,
@@ -251,11 +251,15 @@ impl Order {
         }
         match (footprint.touches.as_slice(), footprint.all) {
             ([touch], None) => Some(OrderKey(touch.0)),
-            _ => Some(OrderKey::of_entry(self.keep(Entry { footprint, missing: 0, held: None }))),
+            _ => Some(OrderKey::of_entry(self.keep(TrackedRequest {
+                footprint,
+                missing: 0,
+                held: None,
+            }))),
         }
     }
 
-    fn keep(&mut self, entry: Entry) -> u64 {
+    fn keep(&mut self, entry: TrackedRequest) -> u64 {
         self.next += 1;
         self.entries.insert(self.next, entry);
         self.next
@@ -273,7 +277,7 @@ impl Order {
             let lane = lane(&mut self.lanes, &mut self.chats, *touch);
             missing += usize::from(lane.enter(number, touch.used()));
         }
-        self.keep(Entry { footprint, missing, held: Some((asked, work)) });
+        self.keep(TrackedRequest { footprint, missing, held: Some((asked, work)) });
         if missing == 0 {
             self.ready.push_back(number);
         }
@@ -343,7 +347,7 @@ fn lane<'a>(lanes: &'a mut HashMap<u64, Lane>, chats: &mut usize, touch: KeyTouc
 }
 
 /// Notes that an entry waits in one lane fewer. If that was the last, it becomes ready.
-fn let_in(entries: &mut HashMap<u64, Entry>, ready: &mut VecDeque<u64>, number: u64) {
+fn let_in(entries: &mut HashMap<u64, TrackedRequest>, ready: &mut VecDeque<u64>, number: u64) {
     if let Some(entry) = entries.get_mut(&number) {
         entry.missing = entry.missing.saturating_sub(1);
         if entry.missing == 0 {

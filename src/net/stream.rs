@@ -28,47 +28,50 @@ const READ_BYTES: usize = 64 << 10;
 const DISCARD_BYTES: usize = 4 << 10;
 
 /// A TCP socket that can leave the async runtime of one thread and join that of another.
-pub struct Movable(Place);
+pub struct Movable(SocketState);
 
-enum Place {
-    Here(TcpStream),
-    Between(std::net::TcpStream),
-    Nowhere,
+enum SocketState {
+    /// With the async runtime of this thread.
+    Registered(TcpStream),
+    /// On its way between two threads.
+    Detached(std::net::TcpStream),
+    /// After a system call failed.
+    Gone,
 }
 
 impl Movable {
     /// Wraps a socket that is registered with the async runtime of this thread.
     pub fn new(stream: TcpStream) -> Self {
-        Self(Place::Here(stream))
+        Self(SocketState::Registered(stream))
     }
 
     fn leave(&mut self) -> io::Result<()> {
-        self.0 = match std::mem::replace(&mut self.0, Place::Nowhere) {
-            Place::Here(stream) => Place::Between(stream.into_std()?),
+        self.0 = match std::mem::replace(&mut self.0, SocketState::Gone) {
+            SocketState::Registered(stream) => SocketState::Detached(stream.into_std()?),
             other => other,
         };
         Ok(())
     }
 
     fn join(&mut self) -> io::Result<()> {
-        self.0 = match std::mem::replace(&mut self.0, Place::Nowhere) {
-            Place::Between(stream) => Place::Here(TcpStream::from_std(stream)?),
+        self.0 = match std::mem::replace(&mut self.0, SocketState::Gone) {
+            SocketState::Detached(stream) => SocketState::Registered(TcpStream::from_std(stream)?),
             other => other,
         };
         Ok(())
     }
 
-    fn here(&self) -> io::Result<&TcpStream> {
+    fn socket(&self) -> io::Result<&TcpStream> {
         match &self.0 {
-            Place::Here(stream) => Ok(stream),
-            Place::Between(_) | Place::Nowhere => Err(io::ErrorKind::NotConnected.into()),
+            SocketState::Registered(stream) => Ok(stream),
+            SocketState::Detached(_) | SocketState::Gone => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
-    fn here_mut(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+    fn socket_mut(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         match &mut self.0 {
-            Place::Here(stream) => Ok(Pin::new(stream)),
-            Place::Between(_) | Place::Nowhere => Err(io::ErrorKind::NotConnected.into()),
+            SocketState::Registered(stream) => Ok(Pin::new(stream)),
+            SocketState::Detached(_) | SocketState::Gone => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 }
@@ -79,7 +82,7 @@ impl AsyncRead for Movable {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.here_mut()?.poll_read(context, into)
+        self.socket_mut()?.poll_read(context, into)
     }
 }
 
@@ -89,15 +92,15 @@ impl AsyncWrite for Movable {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.here_mut()?.poll_write(context, bytes)
+        self.socket_mut()?.poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.here_mut()?.poll_flush(context)
+        self.socket_mut()?.poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.here_mut()?.poll_shutdown(context)
+        self.socket_mut()?.poll_shutdown(context)
     }
 }
 
@@ -174,7 +177,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.set_nodelay(true),
             Self::Unix(_) => Ok(()),
-            Self::Tls(stream) => stream.get_ref().0.here()?.set_nodelay(true),
+            Self::Tls(stream) => stream.get_ref().0.socket()?.set_nodelay(true),
         }
     }
 
@@ -185,7 +188,7 @@ impl Stream {
             Self::Unix(stream) => {
                 return stream.peer_cred().map_or(Peer::Gone, |peer| Peer::User(peer.uid()));
             }
-            Self::Tls(stream) => stream.get_ref().0.here().and_then(TcpStream::peer_addr),
+            Self::Tls(stream) => stream.get_ref().0.socket().and_then(TcpStream::peer_addr),
         };
         address.map_or(Peer::Gone, Peer::Network)
     }
@@ -196,7 +199,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.readable().await,
             Self::Unix(stream) => stream.readable().await,
-            Self::Tls(stream) => stream.get_ref().0.here()?.readable().await,
+            Self::Tls(stream) => stream.get_ref().0.socket()?.readable().await,
         }
     }
 
@@ -205,7 +208,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.writable().await,
             Self::Unix(stream) => stream.writable().await,
-            Self::Tls(stream) => stream.get_ref().0.here()?.writable().await,
+            Self::Tls(stream) => stream.get_ref().0.socket()?.writable().await,
         }
     }
 
@@ -228,7 +231,7 @@ impl Stream {
             Self::Unix(stream) => stream.try_write(bytes),
             Self::Tls(stream) => {
                 let (socket, session) = stream.get_mut();
-                let socket = socket.here()?;
+                let socket = socket.socket()?;
                 write_out(session, socket)?;
                 let (some, _) = bytes.split_at(bytes.len().min(RECORD_BYTES));
                 let taken = session.writer().write(some)?;
@@ -253,7 +256,7 @@ impl Stream {
             Self::Unix(stream) => read_now(stream, into),
             Self::Tls(stream) => {
                 let (socket, session) = stream.get_mut();
-                let socket = socket.here()?;
+                let socket = socket.socket()?;
                 let read = read_in(session, socket, into);
                 if session.wants_write() {
                     // The session may have to reply with an alert or a new key. A failed write is
@@ -288,7 +291,7 @@ impl Stream {
             let read = match self {
                 Self::Tcp(stream) => stream.try_read(&mut bytes),
                 Self::Unix(stream) => stream.try_read(&mut bytes),
-                Self::Tls(stream) => stream.get_ref().0.here()?.try_read(&mut bytes),
+                Self::Tls(stream) => stream.get_ref().0.socket()?.try_read(&mut bytes),
             };
             match read {
                 Ok(0) => return Ok(false),
@@ -306,7 +309,7 @@ impl Stream {
         if let Self::Tls(stream) = self {
             let (socket, session) = stream.get_mut();
             session.send_close_notify();
-            if let Ok(socket) = socket.here() {
+            if let Ok(socket) = socket.socket() {
                 // The connection ends now, so it does not matter whether the client gets this.
                 drop(write_out(session, socket));
             }

@@ -151,8 +151,8 @@ impl Watches {
         let Self { stream, open, more, is_denied, .. } = self;
         (*more, *is_denied) = (false, false);
         let mut turn = Turn::of(open);
-        let mut place = Place { stream, room, may_read };
-        open.retain_mut(|watching| match watching.fill(&mut place, &mut turn, out) {
+        let mut round = Round { stream, room, may_read };
+        open.retain_mut(|watching| match watching.fill(&mut round, &mut turn, out) {
             Ok(has_more) => {
                 *more |= has_more;
                 true
@@ -234,7 +234,7 @@ impl Turn {
 }
 
 /// What all watches of a connection share in one round: the stream, and the room to write to.
-struct Place<'a, F> {
+struct Round<'a, F> {
     stream: &'a WatchHub,
     room: usize,
     may_read: F,
@@ -244,17 +244,17 @@ impl Watching {
     /// Appends events of this watch while there is room. Returns whether more may be left.
     fn fill(
         &mut self,
-        place: &mut Place<'_, impl FnMut() -> bool>,
+        round: &mut Round<'_, impl FnMut() -> bool>,
         turn: &mut Turn,
         out: &mut BytesMut,
     ) -> Result<bool, Error> {
-        let stream = place.stream;
+        let stream = round.stream;
         if !self.greeted || self.told.elapsed() >= HEARTBEAT {
             self.greeted = true;
             self.told = Instant::now();
             protocol::encode_body(self.request_id, &body(&stream.heartbeat(self.position)), out);
         }
-        while out.len() < place.room {
+        while out.len() < round.room {
             match std::mem::replace(&mut self.files, Files::At(ResumeState::at(self.position))) {
                 Files::Read(read) => {
                     let (page, state) = read?;
@@ -269,7 +269,7 @@ impl Watching {
                 Files::At(state) => match stream.next(self.position, self.is_live) {
                     Next::Page(page) => {
                         self.is_live = true;
-                        self.tell(&page, place.room, out);
+                        self.tell(&page, round.room, out);
                     }
                     Next::Nothing => {
                         self.is_live = true;
@@ -287,7 +287,7 @@ impl Watching {
                         }
                         return Ok(false);
                     }
-                    Next::InFiles(_) if turn.is_denied || !(place.may_read)() => {
+                    Next::InFiles(_) if turn.is_denied || !(round.may_read)() => {
                         turn.is_denied = true;
                         self.files = Files::At(state);
                         return Ok(false);

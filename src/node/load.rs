@@ -4,7 +4,7 @@
 //! Invariants:
 //! - A shard gets snapshot blocks and records in the order in which the disk has them.
 //! - The disk is not changed before every shard has accepted everything ([`Feeder::verdict`]).
-//! - The reader waits for a slow shard: at most `BATCHES` batches are queued for each shard.
+//! - The reader waits for a slow shard: at most `FEEDS` feeds are queued for each shard.
 
 use std::thread;
 
@@ -17,9 +17,9 @@ use crate::shard::events::slot_of;
 use crate::types::ShardCount;
 
 /// How many bytes the reader gathers for a shard before it hands them over.
-const BATCH_BYTES: usize = 256 << 10;
-/// How many batches may be queued for a shard.
-const BATCHES: usize = 8;
+const FEED_BYTES: usize = 256 << 10;
+/// How many feeds may be queued for a shard.
+const FEEDS: usize = 8;
 
 /// What some bytes are: a snapshot block or a record. For error messages about them.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +29,7 @@ enum Job {
 }
 
 #[derive(Default)]
-struct Batch {
+struct Feed {
     bytes: Vec<u8>,
     pieces: Vec<(Job, usize)>,
 }
@@ -37,7 +37,7 @@ struct Batch {
 /// The reader's side: gives blocks and records to the shards of their slots.
 pub struct Feeder {
     shards: ShardCount,
-    lanes: Vec<(Batch, Sender<Batch>)>,
+    lanes: Vec<(Feed, Sender<Feed>)>,
     verdicts: Receiver<Result<(), BadRecord>>,
 }
 
@@ -74,16 +74,16 @@ impl Feeder {
         let lane = self.lanes.get_mut(slot.shard(self.shards).index()).ok_or("no such shard")?;
         lane.0.bytes.extend_from_slice(bytes);
         lane.0.pieces.push((piece, bytes.len()));
-        if lane.0.bytes.len() < BATCH_BYTES {
+        if lane.0.bytes.len() < FEED_BYTES {
             return Ok(());
         }
         hand_over(lane).or_else(|()| self.verdict())
     }
 }
 
-/// Hands a batch to a shard. Fails if the shard has failed and closed its channel.
-fn hand_over((batch, lane): &mut (Batch, Sender<Batch>)) -> Result<(), ()> {
-    lane.send(std::mem::take(batch)).map_err(|_| ())
+/// Hands a feed to a shard. Fails if the shard has failed and closed its channel.
+fn hand_over((feed, lane): &mut (Feed, Sender<Feed>)) -> Result<(), ()> {
+    lane.send(std::mem::take(feed)).map_err(|_| ())
 }
 
 /// Runs `read` on this thread, and one thread for each shard that applies what `read` feeds. `read`
@@ -98,8 +98,8 @@ pub fn load<T>(
         let mut lanes = Vec::new();
         let mut threads = Vec::new();
         for mut shard in empty {
-            let (sender, receiver) = bounded(BATCHES);
-            lanes.push((Batch::default(), sender));
+            let (sender, receiver) = bounded(FEEDS);
+            lanes.push((Feed::default(), sender));
             let tell = tell.clone();
             threads.push(scope.spawn(move || {
                 let taken = take(&mut shard, &receiver);
@@ -117,11 +117,11 @@ pub fn load<T>(
     })
 }
 
-fn take(shard: &mut Shard, batches: &Receiver<Batch>) -> Result<(), BadRecord> {
+fn take(shard: &mut Shard, feeds: &Receiver<Feed>) -> Result<(), BadRecord> {
     let mut counted = false;
-    for batch in batches {
-        let mut rest = batch.bytes.as_slice();
-        for (piece, len) in batch.pieces {
+    for feed in feeds {
+        let mut rest = feed.bytes.as_slice();
+        for (piece, len) in feed.pieces {
             let Some((bytes, after)) = rest.split_at_checked(len) else { break };
             rest = after;
             match piece {

@@ -205,7 +205,7 @@ fn sequence(arguments: &mut Arguments<'_>) -> Option<Sequence> {
 const TEXT_BYTES_MAX: usize = 2 + ID_BYTES_MAX;
 /// Bytes of the longest integer as MessagePack.
 const INTEGER_BYTES_MAX: usize = 9;
-/// Bytes of the longest row of a `list`, plus the bytes that [`Place::integer`] may write beyond
+/// Bytes of the longest row of a `list`, plus the bytes that [`Room::integer`] may write beyond
 /// the end of an integer.
 const ROW_BYTES_MAX: usize = 1 + TEXT_BYTES_MAX + 4 + 2 * INTEGER_BYTES_MAX + INTEGER_BYTES_MAX;
 const ITEM_BYTES_MAX: usize =
@@ -231,19 +231,19 @@ pub fn write_list<'r>(
 
 /// Appends the reply to a `detail` of at most [`IDS_MAX`] items.
 pub fn write_detail(id: u64, items: &[ChatItemRef<'_>], out: &mut BytesMut) {
-    let mut frame = ReplyFrame::begin(id, items.len(), out, |place| {
-        place.array(1);
-        place.array(items.len());
+    let mut frame = ReplyFrame::begin(id, items.len(), out, |room| {
+        room.array(1);
+        room.array(items.len());
     });
-    frame.each::<ITEM_BYTES_MAX, _>(items.iter(), |place, item| {
-        place.byte(ARRAY_FIX | 9);
-        place.text(item.id.as_str());
-        place.text(item.creator_id);
-        place.put([item.chat_type.code(), item.status.code(), u8::from(item.is_enc.0)], 3);
-        place.integer(item.last_read_sequence.get());
-        place.integer(item.last_sequence.get());
-        place.integer(item.last_time.get());
-        place.integer(item.created_at.get());
+    frame.each::<ITEM_BYTES_MAX, _>(items.iter(), |room, item| {
+        room.byte(ARRAY_FIX | 9);
+        room.text(item.id.as_str());
+        room.text(item.creator_id);
+        room.put([item.chat_type.code(), item.status.code(), u8::from(item.is_enc.0)], 3);
+        room.integer(item.last_read_sequence.get());
+        room.integer(item.last_sequence.get());
+        room.integer(item.last_time.get());
+        room.integer(item.created_at.get());
     });
     frame.finish();
 }
@@ -260,9 +260,9 @@ pub fn write_mark_read(id: u64, reply: &MarkReadReply, out: &mut BytesMut) {
 }
 
 fn write_integers(id: u64, values: &[u64], out: &mut BytesMut) {
-    let frame = ReplyFrame::begin(id, 0, out, |place| {
-        place.array(values.len());
-        values.iter().for_each(|value| place.integer(*value));
+    let frame = ReplyFrame::begin(id, 0, out, |room| {
+        room.array(values.len());
+        values.iter().for_each(|value| room.integer(*value));
     });
     frame.finish();
 }
@@ -299,16 +299,16 @@ impl<'o> ReplyFrame<'o> {
         id: u64,
         items: usize,
         out: &'o mut BytesMut,
-        head: impl FnOnce(&mut Place<'_, HEAD_BYTES_MAX>),
+        head: impl FnOnce(&mut Room<'_, HEAD_BYTES_MAX>),
     ) -> Self {
         let start = out.len();
         let mut frame = Self { out, start, at: start + HEADER_BYTES };
         frame.make_room(HEAD_BYTES_MAX + (items * USUAL_BYTES).min(ROOM_BYTES));
-        frame.write(|place| {
-            place.byte(ARRAY_FIX | 3);
-            place.integer(id);
-            place.integer(STATUS_OK.into());
-            head(place);
+        frame.write(|room| {
+            room.byte(ARRAY_FIX | 3);
+            room.integer(id);
+            room.integer(STATUS_OK.into());
+            head(room);
         });
         frame
     }
@@ -318,7 +318,7 @@ impl<'o> ReplyFrame<'o> {
     fn each<const MAX: usize, T>(
         &mut self,
         items: impl ExactSizeIterator<Item = T>,
-        write: impl Fn(&mut Place<'_, MAX>, T),
+        write: impl Fn(&mut Room<'_, MAX>, T),
     ) {
         let mut left = items.len();
         for item in items {
@@ -326,7 +326,7 @@ impl<'o> ReplyFrame<'o> {
                 self.make_room((left * USUAL_BYTES).clamp(MAX, ROOM_BYTES));
             }
             left = left.saturating_sub(1);
-            self.write(|place| write(place, item));
+            self.write(|room| write(room, item));
         }
     }
 
@@ -336,13 +336,13 @@ impl<'o> ReplyFrame<'o> {
 
     /// Writes the next bytes, at most `MAX`. The caller must have made the room for them.
     #[inline(always)]
-    fn write<const MAX: usize>(&mut self, write: impl FnOnce(&mut Place<'_, MAX>)) {
+    fn write<const MAX: usize>(&mut self, write: impl FnOnce(&mut Room<'_, MAX>)) {
         let room = self.out.get_mut(self.at..).and_then(<[u8]>::first_chunk_mut);
         debug_assert!(room.is_some(), "room was made for the most there can be");
         if let Some(bytes) = room {
-            let mut place = Place { bytes, at: 0 };
-            write(&mut place);
-            self.at += place.at;
+            let mut room = Room { bytes, at: 0 };
+            write(&mut room);
+            self.at += room.at;
         }
     }
 
@@ -359,32 +359,30 @@ impl ListEncoder for ReplyFrame<'_> {
         if self.out.len() < self.at + HEAD_BYTES_MAX {
             self.make_room(HEAD_BYTES_MAX);
         }
-        self.write::<HEAD_BYTES_MAX>(|place| {
-            place.array(2);
-            place.array(rows);
+        self.write::<HEAD_BYTES_MAX>(|room| {
+            room.array(2);
+            room.array(rows);
         });
     }
 
     #[inline(always)]
     fn rows<'r>(&mut self, rows: impl ExactSizeIterator<Item = ListRowRef<'r>>) {
-        self.each::<ROW_BYTES_MAX, _>(rows, |place, row| {
-            place.byte(ARRAY_FIX | 7);
-            place.text(row.chat_id.as_str());
+        self.each::<ROW_BYTES_MAX, _>(rows, |room, row| {
+            room.byte(ARRAY_FIX | 7);
+            room.text(row.chat_id.as_str());
             let flags = [row.is_top, row.is_mute, row.is_show, row.is_hide];
-            place.put(flags.map(|flag| u8::from(flag.0)), 4);
-            place.integer(row.max_read_seq.get());
-            place.integer(row.last_online_time.get());
+            room.put(flags.map(|flag| u8::from(flag.0)), 4);
+            room.integer(row.max_read_seq.get());
+            room.integer(row.last_online_time.get());
         });
     }
 
     #[inline(always)]
     fn end(&mut self, next_cursor: Option<&str>) {
         match next_cursor {
-            None => self.each::<1, _>([NIL].into_iter(), |place, nil| place.byte(nil)),
+            None => self.each::<1, _>([NIL].into_iter(), |room, nil| room.byte(nil)),
             Some(cursor) => {
-                self.each::<TEXT_BYTES_MAX, _>([cursor].into_iter(), |place, text| {
-                    place.text(text)
-                });
+                self.each::<TEXT_BYTES_MAX, _>([cursor].into_iter(), |room, text| room.text(text));
             }
         }
     }
@@ -395,12 +393,12 @@ impl ListEncoder for ReplyFrame<'_> {
 /// Each byte is written at its final place. If a part were built elsewhere and copied, the copy
 /// would wait: a processor cannot forward several small stores to one wide load. All writes have a
 /// fixed size, so each is one or two stores.
-struct Place<'p, const MAX: usize> {
+struct Room<'p, const MAX: usize> {
     bytes: &'p mut [u8; MAX],
     at: usize,
 }
 
-impl<const MAX: usize> Place<'_, MAX> {
+impl<const MAX: usize> Room<'_, MAX> {
     /// Writes all of `bytes`, but advances only by `count`. The next write replaces the rest.
     #[inline(always)]
     fn put<const N: usize>(&mut self, bytes: [u8; N], count: usize) {

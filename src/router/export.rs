@@ -24,12 +24,12 @@ pub(super) struct Exporting {
 }
 
 /// The place where a page of an export begins. Clients get it as a cursor.
-struct Place {
+struct ExportCursor {
     slot: Slot,
     after: Option<ExportPlace>,
 }
 
-impl Place {
+impl ExportCursor {
     /// Reads the cursor `slot`, `slot.ORDER.chat_id` or `slot.uVERSION.BYTES.user_id chat_id`. In
     /// the last form nothing separates the two ids; `BYTES` is the length of the first.
     fn parse(cursor: Option<&str>) -> Result<Self, Error> {
@@ -79,19 +79,19 @@ impl Scatter {
         export: Export,
         out: &mut Vec<Sent>,
     ) -> Scattered {
-        let place = match Place::parse(export.cursor.as_deref()) {
-            Ok(place) => place,
+        let cursor = match ExportCursor::parse(export.cursor.as_deref()) {
+            Ok(cursor) => cursor,
             Err(error) => return Scattered::Finished(Err(error)),
         };
         let limit = export.limit.and_then(|limit| usize::try_from(limit).ok());
         let exporting = Exporting {
-            slot: place.slot,
+            slot: cursor.slot,
             limit: limit.unwrap_or(EXPORT_LINES_MAX),
             reply: ExportReply { chats: Vec::new(), members: Vec::new(), next_cursor: None },
             asked: ScatterPlan::default(),
             missing: 0,
         };
-        self.ask_page(&exporting, place.after, entry, out);
+        self.ask_page(&exporting, cursor.after, entry, out);
         Scattered::asked(exporting)
     }
 
@@ -144,19 +144,19 @@ impl Gather for Exporting {
                 self.reply.chats.extend(page.chats);
                 self.reply.members.extend(page.members);
                 let next_slot = Slot::new(self.slot.get() + 1);
-                let place = match (page.next, next_slot) {
-                    (Some(after), _) => Some(Place { slot: self.slot, after: Some(after) }),
-                    (None, Some(slot)) => Some(Place { slot, after: None }),
+                let cursor = match (page.next, next_slot) {
+                    (Some(after), _) => Some(ExportCursor { slot: self.slot, after: Some(after) }),
+                    (None, Some(slot)) => Some(ExportCursor { slot, after: None }),
                     (None, None) => None,
                 };
-                match place {
-                    Some(place) if self.lines() < self.limit => {
-                        self.slot = place.slot;
-                        scatter.ask_page(self, place.after, to.entry, out);
+                match cursor {
+                    Some(cursor) if self.lines() < self.limit => {
+                        self.slot = cursor.slot;
+                        scatter.ask_page(self, cursor.after, to.entry, out);
                         None
                     }
-                    place => {
-                        self.reply.next_cursor = place.map(|place| place.to_cursor());
+                    cursor => {
+                        self.reply.next_cursor = cursor.map(|cursor| cursor.to_cursor());
                         scatter.ask_rows(self, to.entry, out)
                     }
                 }

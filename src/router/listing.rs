@@ -17,8 +17,8 @@ use crate::command::unread::{Unread, UnreadItem, UnreadReply};
 use crate::command::{Outcome, Reply};
 use crate::limits::{CONVERSATIONS_PAGE, SCAN_ROWS, USERS_A_SCAN};
 use crate::shard::listing::{
-    Listing, ListingPart, PageStart, Part, Place, Rows, Seen, Slicer, Totals, UserRows, key_of,
-    order,
+    ConversationPlace, Listing, ListingPart, PageStart, Part, Rows, Seen, Slicer, Totals, UserRows,
+    key_of, order,
 };
 use crate::shard::op::{Answer, Op, ReplyTo};
 use crate::types::{Flag, KeyHasher, ShardId, UserId};
@@ -215,8 +215,10 @@ impl ListingGather {
     }
 
     /// The last place that can still be on the page; `None` while the page is not full.
-    fn until(&self) -> Option<Place> {
-        (self.best.len() > self.limit).then(|| self.best.last().map(Place::of)).flatten()
+    fn until(&self) -> Option<ConversationPlace> {
+        (self.best.len() > self.limit)
+            .then(|| self.best.last().map(ConversationPlace::of))
+            .flatten()
     }
 
     fn finish(&mut self, hasher: KeyHasher) -> ConversationsReply {
@@ -230,7 +232,8 @@ impl ListingGather {
             seen.add(item.is_top == Flag::YES, item.last_time, hash);
         }
         let last = items.last().filter(|_| more);
-        let next_cursor = last.map(|last| PageStart { place: Place::of(last), seen }.to_cursor());
+        let next_cursor =
+            last.map(|last| PageStart { place: ConversationPlace::of(last), seen }.to_cursor());
         ConversationsReply { items, next_cursor, moved }
     }
 }

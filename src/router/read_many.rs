@@ -10,7 +10,7 @@ use super::scatter::{Gather, Scatter, Scattered, mixed_up};
 use super::scatter_plan::ScatterPlan;
 use crate::command::mark_read_many::{MarkReadMany, MarkReadManyReply, ReadItem, ReadResult};
 use crate::command::{Outcome, Reply};
-use crate::shard::op::{Answer, Op, ReplyTo, RowRequest};
+use crate::shard::op::{Answer, CheckedAction, Op, ReplyTo};
 use crate::types::{IdempotencyKey, UserId};
 
 /// A `mark_read_many` under way.
@@ -18,7 +18,7 @@ pub(super) struct ReadingMany {
     /// The results of the items, by their position. Stays empty with an idempotency key: then
     /// `checked` has the items.
     results: Vec<Option<ReadResult>>,
-    checked: Vec<Option<RowRequest>>,
+    checked: Vec<Option<CheckedAction>>,
     /// The user and the idempotency key, until the user's shard is asked.
     keyed: Option<(UserId, IdempotencyKey)>,
     asked: ScatterPlan,

@@ -8,7 +8,7 @@
 use compact_str::CompactString;
 
 use super::idempotency::{Reservation, Reserving, digest};
-use super::op::{IdFrom, RowAction, RowRequest};
+use super::op::{CheckedAction, IdFrom, RowAction};
 use crate::command::advance::Advance;
 use crate::command::create::Create;
 use crate::command::erase_user::EraseUser;
@@ -86,7 +86,7 @@ impl Keyed {
     /// A change that a chat has checked and a row decides.
     pub fn of_row(
         user_id: &UserId,
-        request: &RowRequest,
+        request: &CheckedAction,
         key: &IdempotencyKey,
         hasher: KeyHasher,
     ) -> Self {
@@ -101,7 +101,7 @@ impl Keyed {
     /// All rows of a `mark_read_many`.
     pub fn of_rows(
         user_id: &UserId,
-        requests: &[RowRequest],
+        requests: &[CheckedAction],
         key: &IdempotencyKey,
         hasher: KeyHasher,
     ) -> Self {

@@ -7,7 +7,7 @@
 //! updates no order.
 //!
 //! Invariants:
-//! - A [`Place`] is the whole sort key, so no two conversations of a list are equal in order.
+//! - A [`ConversationPlace`] is the whole sort key, so no two conversations of a list are equal in order.
 //! - The place of a conversation and its content are read at one instant.
 
 use std::cmp::Ordering;
@@ -103,7 +103,7 @@ impl Slicer {
 
 /// A place in a list of conversations: pinned first, then newest message first, then by chat id.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct ConversationPlace {
     /// Whether the row is pinned.
     pub pinned: bool,
     /// Time of the chat's newest message.
@@ -112,7 +112,7 @@ pub struct Place {
     pub chat_id: ChatId,
 }
 
-impl Place {
+impl ConversationPlace {
     /// Compares a conversation with this place. `Less` means that the conversation comes before it.
     pub fn order_of(&self, pinned: bool, last_time: TimeMs, chat_id: &ChatId) -> Ordering {
         order((pinned, last_time, chat_id), (self.pinned, self.last_time, &self.chat_id))
@@ -126,15 +126,15 @@ impl Place {
 }
 
 /// What sorts conversations: pinned, time of the newest message, chat id.
-pub type Key<'a> = (bool, TimeMs, &'a ChatId);
+pub type SortKey<'a> = (bool, TimeMs, &'a ChatId);
 
 /// The sort key of a conversation.
-pub fn key_of(item: &Conversation) -> Key<'_> {
+pub fn key_of(item: &Conversation) -> SortKey<'_> {
     (item.is_top == Flag::YES, item.last_time, &item.chat_id)
 }
 
 /// Compares two sort keys: `Less` means that `a` comes before `b`.
-pub fn order(a: Key<'_>, b: Key<'_>) -> Ordering {
+pub fn order(a: SortKey<'_>, b: SortKey<'_>) -> Ordering {
     b.0.cmp(&a.0).then(b.1.cmp(&a.1)).then_with(|| a.2.cmp(b.2))
 }
 
@@ -171,7 +171,7 @@ impl Seen {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageStart {
     /// The last conversation of the previous page.
-    pub place: Place,
+    pub place: ConversationPlace,
     /// The conversations up to `place`, as they were when the previous page was made.
     pub seen: Seen,
 }
@@ -195,12 +195,15 @@ impl PageStart {
         let hash = u64::from_str_radix(next()?, 16).map_err(|_| bad())?;
         let chat_id = ChatId::new(next()?).map_err(|_| bad())?;
         let last_time = TimeMs::new(time).map_err(|_| bad())?;
-        Ok(Self { place: Place { pinned, last_time, chat_id }, seen: Seen { count, hash } })
+        Ok(Self {
+            place: ConversationPlace { pinned, last_time, chat_id },
+            seen: Seen { count, hash },
+        })
     }
 
     /// Writes the cursor that [`Self::parse`] reads.
     pub fn to_cursor(&self) -> String {
-        let Place { pinned, last_time, chat_id } = &self.place;
+        let ConversationPlace { pinned, last_time, chat_id } = &self.place;
         let pin = if *pinned { 'p' } else { 'n' };
         format!("{pin}.{last_time}.{}.{:x}.{chat_id}", self.seen.count, self.seen.hash)
     }
@@ -226,7 +229,7 @@ pub struct Part {
     /// The rows whose chats the shard owns.
     pub refs: Vec<RowRef>,
     /// The page is already full up to this place, so the shard leaves out conversations behind it.
-    pub until: Option<Place>,
+    pub until: Option<ConversationPlace>,
 }
 
 /// What one shard answers to a [`Part`].
@@ -278,8 +281,12 @@ impl Totals {
 mod tests {
     use super::*;
 
-    fn place(pinned: bool, time: u64, id: &str) -> Place {
-        Place { pinned, last_time: TimeMs::new(time).unwrap(), chat_id: ChatId::new(id).unwrap() }
+    fn place(pinned: bool, time: u64, id: &str) -> ConversationPlace {
+        ConversationPlace {
+            pinned,
+            last_time: TimeMs::new(time).unwrap(),
+            chat_id: ChatId::new(id).unwrap(),
+        }
     }
 
     #[test]

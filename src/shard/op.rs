@@ -120,7 +120,7 @@ pub enum Op {
     CheckReads(UserId, Vec<ReadItem>),
     /// Decides a `mark_read_many` with an idempotency key in one step, on the user's shard. The
     /// chats have checked it.
-    ReadRows(UserId, Vec<RowRequest>, IdempotencyKey),
+    ReadRows(UserId, Vec<CheckedAction>, IdempotencyKey),
     /// Asks what the chat knows, for `explain`.
     ExplainChat(Explain),
     /// Begins `erase_user`, and reserves its idempotency key. The answer is the user's rows, or for
@@ -197,7 +197,7 @@ pub enum Answer {
     /// One result for each item that was asked for.
     MarkReadMany(Vec<ReadResult>),
     /// One checked request for each item. The router passes these to the shard of the rows.
-    CheckReads(Vec<RowRequest>),
+    CheckReads(Vec<CheckedAction>),
     /// What the chat knows, for `explain`. An error if there is no such chat.
     ExplainChat(Result<ChatView, Error>),
     /// How many memberships were removed.
@@ -437,7 +437,7 @@ pub enum RowAction {
 
 /// A [`RowAction`] that the chat has checked, on its way to the row.
 #[derive(Debug, Clone)]
-pub struct RowRequest {
+pub struct CheckedAction {
     /// The chat of the row.
     pub chat_id: ChatId,
     /// The change that the user wants.
@@ -446,12 +446,12 @@ pub struct RowRequest {
     pub if_version: Option<u64>,
     /// The chat's verdict. A refusal goes on to the row only if the request has an idempotency key,
     /// because the row's slot keeps the first answer.
-    pub checked: Result<Checked, Error>,
+    pub checked: Result<CheckFacts, Error>,
 }
 
 /// What the chat knew when it checked a [`RowAction`].
 #[derive(Debug, Clone, Copy)]
-pub struct Checked {
+pub struct CheckFacts {
     /// The last sequence of the chat.
     pub last_sequence: Sequence,
     /// The user's sent sequence.
@@ -488,7 +488,7 @@ pub enum Message {
         /// Owner of the row.
         user_id: UserId,
         /// The change, with the verdict of the chat.
-        request: RowRequest,
+        request: CheckedAction,
         /// The idempotency key of the request, if it has one.
         key: Option<IdempotencyKey>,
     },
@@ -500,7 +500,7 @@ pub enum Message {
         /// Owner of the rows.
         user_id: UserId,
         /// The changes, each with the verdict of its chat.
-        requests: Vec<RowRequest>,
+        requests: Vec<CheckedAction>,
     },
 }
 

@@ -131,7 +131,7 @@ impl<T> Default for Roster<T> {
 
 /// Where an entry is: its chunk, and its index in the chunk.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct EntryPlace {
     chunk: usize,
     entry: usize,
 }
@@ -198,7 +198,7 @@ impl<T: Entry> Roster<T> {
         let place = match self.chunks.last() {
             // Nearly always the new entry has the highest order.
             Some(last) if last_order(last) < order && last.len() < CHUNK_ENTRIES_MAX => {
-                Some(Place { chunk: self.chunks.len() - 1, entry: last.len() })
+                Some(EntryPlace { chunk: self.chunks.len() - 1, entry: last.len() })
             }
             Some(last) if last_order(last) > order => Some(self.place_for(order)),
             _ => None,
@@ -227,7 +227,7 @@ impl<T: Entry> Roster<T> {
         while left.len() > 0 {
             let (chunk, from) = self.fill_last_chunk(&mut left);
             for at in from.. {
-                let Some(entry) = self.at(Place { chunk, entry: at }) else { break };
+                let Some(entry) = self.at(EntryPlace { chunk, entry: at }) else { break };
                 let (hash, order) = (hasher.hash(entry.key()), entry.order());
                 if newest >= Some(order) || self.get(entry.key(), hash).is_some() {
                     return false;
@@ -258,17 +258,17 @@ impl<T: Entry> Roster<T> {
     }
 
     /// Where an entry of this order belongs, if a higher order exists.
-    fn place_for(&self, order: u64) -> Place {
+    fn place_for(&self, order: u64) -> EntryPlace {
         let after = self.chunks.partition_point(|chunk| first_order(chunk) <= order);
         let chunk = after.saturating_sub(1);
         let entry = self
             .chunks
             .get(chunk)
             .map_or(0, |entries| entries.partition_point(|other| other.order() < order));
-        Place { chunk, entry }
+        EntryPlace { chunk, entry }
     }
 
-    fn insert_at(&mut self, place: Place, entry: T) {
+    fn insert_at(&mut self, place: EntryPlace, entry: T) {
         let Some(chunk) = self.chunks.get_mut(place.chunk) else { return };
         let mut longer = with_entries(chunk, place.entry, [entry]);
         if longer.len() > CHUNK_ENTRIES_MAX
@@ -406,18 +406,18 @@ impl<T: Entry> Roster<T> {
         &self.chunks
     }
 
-    fn at(&self, place: Place) -> Option<&T> {
+    fn at(&self, place: EntryPlace) -> Option<&T> {
         self.chunks.get(place.chunk)?.get(place.entry)
     }
 
-    fn place_of(&self, order: u64) -> Option<Place> {
+    fn place_of(&self, order: u64) -> Option<EntryPlace> {
         let chunk =
             self.chunks.partition_point(|chunk| first_order(chunk) <= order).checked_sub(1)?;
         let entry = self.chunks.get(chunk)?.binary_search_by_key(&order, Entry::order).ok()?;
-        Some(Place { chunk, entry })
+        Some(EntryPlace { chunk, entry })
     }
 
-    fn find(&self, key: &[u8], hash: u64) -> Option<Place> {
+    fn find(&self, key: &[u8], hash: u64) -> Option<EntryPlace> {
         match &self.lookup {
             Lookup::Few(tags) => self.find_tagged(tags.get(..self.len)?, key, tag(hash)),
             Lookup::Tags(tags) => self.find_tagged(tags, key, tag(hash)),
@@ -431,7 +431,7 @@ impl<T: Entry> Roster<T> {
         }
     }
 
-    fn find_tagged(&self, tags: &[u16], key: &[u8], tag: u16) -> Option<Place> {
+    fn find_tagged(&self, tags: &[u16], key: &[u8], tag: u16) -> Option<EntryPlace> {
         let mut from = 0;
         loop {
             let position = from + position_of(tags.get(from..)?, tag)?;
@@ -445,7 +445,7 @@ impl<T: Entry> Roster<T> {
 
     /// How many entries stand before a place. 0 in a roster with an index, which does not need the
     /// number.
-    fn position(&self, place: Place) -> usize {
+    fn position(&self, place: EntryPlace) -> usize {
         match self.lookup {
             Lookup::Few(_) | Lookup::Tags(_) => {
                 let before = self.chunks.iter().take(place.chunk);
@@ -458,12 +458,12 @@ impl<T: Entry> Roster<T> {
     }
 
     /// The place of the entry that has `position` entries before it.
-    fn place_at(&self, position: usize) -> Option<Place> {
+    fn place_at(&self, position: usize) -> Option<EntryPlace> {
         let mut left = position;
         for (chunk, entries) in self.chunks.iter().enumerate() {
             match left.checked_sub(entries.len()) {
                 Some(after) => left = after,
-                None => return Some(Place { chunk, entry: left }),
+                None => return Some(EntryPlace { chunk, entry: left }),
             }
         }
         None

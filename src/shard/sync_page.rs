@@ -42,14 +42,14 @@ pub struct SyncPage {
     /// The chunk where the next slice begins.
     next: usize,
     /// Changes that the client does not know, each with its version, in no order.
-    changes: Vec<(u64, Place)>,
+    changes: Vec<(u64, ChangePlace)>,
     /// Whether changes were left out because `limit` older ones were found.
     more: bool,
 }
 
 /// Where a change stands.
 #[derive(Debug, Clone, Copy)]
-enum Place {
+enum ChangePlace {
     Row { chunk: usize, row: usize },
     Removal(usize),
 }
@@ -73,7 +73,7 @@ impl SyncPage {
         let removals = page.removals.iter().flat_map(|removals| &removals.chats).enumerate();
         let removals = removals.filter(|(_, (_, version))| *version > removed_from);
         page.changes =
-            removals.map(|(index, (_, version))| (*version, Place::Removal(index))).collect();
+            removals.map(|(index, (_, version))| (*version, ChangePlace::Removal(index))).collect();
         page
     }
 
@@ -89,7 +89,8 @@ impl SyncPage {
             for (row, entry) in rows.iter().enumerate() {
                 let shown = entry.facts().is_show == Flag::YES;
                 if entry.version() > if shown { known } else { removed_from } {
-                    self.changes.push((entry.version(), Place::Row { chunk: self.next, row }));
+                    self.changes
+                        .push((entry.version(), ChangePlace::Row { chunk: self.next, row }));
                 }
             }
             looked_at += rows.len();
@@ -133,12 +134,12 @@ impl SyncPage {
         }
     }
 
-    fn item(&self, version: u64, place: Place) -> Option<SyncItem> {
+    fn item(&self, version: u64, place: ChangePlace) -> Option<SyncItem> {
         match place {
-            Place::Row { chunk, row } => {
+            ChangePlace::Row { chunk, row } => {
                 self.rows.get(chunk)?.get(row).map(|row| changed(version, row))
             }
-            Place::Removal(index) => {
+            ChangePlace::Removal(index) => {
                 let (chat_id, _) = self.removals.as_ref()?.chats.get(index)?;
                 Some(removed(version, chat_id))
             }

@@ -49,9 +49,9 @@ fn page(limit: u64, cursor: &Value) -> Command {
 }
 
 /// Position of a conversation, from an item.
-type Place = (bool, Reverse<u64>, String);
+type ConversationPlace = (bool, Reverse<u64>, String);
 
-fn place(item: &Value) -> Place {
+fn place(item: &Value) -> ConversationPlace {
     let id = item["chat_id"].as_str().unwrap().to_owned();
     (item["is_top"] == 0, Reverse(item["last_time"].as_u64().unwrap()), id)
 }
@@ -60,7 +60,7 @@ fn place(item: &Value) -> Place {
 #[derive(Default)]
 struct Walk {
     told: BTreeMap<String, u64>,
-    end: Option<Place>,
+    end: Option<ConversationPlace>,
     pages: u64,
     moved: u64,
 }
@@ -104,7 +104,7 @@ fn each_page_says_whether_what_is_before_it_moved() {
         let whole = node.run(command("conversations", json!({"user_id": "u", "limit": 200})));
         let second = page(200, &body(whole.clone())["next_cursor"]);
         let second = body(node.run(second));
-        let mut places: BTreeMap<String, Place> = [body(whole), second]
+        let mut places: BTreeMap<String, ConversationPlace> = [body(whole), second]
             .iter()
             .flat_map(|page| {
                 page["items"].as_array().unwrap().iter().map(place).collect::<Vec<_>>()
@@ -118,7 +118,7 @@ fn each_page_says_whether_what_is_before_it_moved() {
         let mut before = BTreeSet::new();
         loop {
             let told = body(node.run(page(7, &cursor)));
-            let up_to = |end: &Place| -> BTreeSet<Place> {
+            let up_to = |end: &ConversationPlace| -> BTreeSet<ConversationPlace> {
                 places.values().filter(|place| *place <= end).cloned().collect()
             };
             if let Some(end) = &walk.end {

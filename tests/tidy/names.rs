@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{first_word, none, sources};
+use super::{all_sources, first_word, none, sources};
 
 const DEFINES: [&str; 4] = ["pub struct ", "pub enum ", "pub trait ", "pub type "];
 
@@ -40,7 +40,7 @@ const PLACES: &[(&str, &[&str], &str)] = &[
     ),
     ("tombstone", &["src/command/hello"], "a user has removals; only the wire has the old name"),
     ("bury", &[], "a user remembers a removal"),
-    ("here", &["src/net/stream"], "a shard owns a slot, and a worker or the offload thread runs"),
+    ("here", &[], "a shard owns a slot, and a worker or the offload thread runs"),
     ("aside", &[], "long work is offloaded"),
     ("hot", &[], "the fast path, or frequent commands"),
 ];
@@ -111,6 +111,59 @@ fn a_word_of_names_stays_where_it_has_its_one_meaning() {
     }
     broken.dedup();
     none("names with a word of another meaning", &broken);
+}
+
+/// What a variable `core` of type `Shard` looks like. A core is a processor core with its worker;
+/// what it runs is a shard.
+const CORES_OF_SHARDS: [&str; 4] =
+    ["core: Shard", "core: &mut Shard", "core = Shard::new", "core = &mut shard"];
+/// Calls that only a shard has.
+const CALLS_OF_SHARDS: [&str; 7] = [
+    "core.operation",
+    "core.message",
+    "core.tick",
+    "core.replay",
+    "core.restore",
+    "core.read_list",
+    "core.fast_advance",
+];
+
+#[test]
+fn a_shard_is_not_called_a_core() {
+    let mut broken = Vec::new();
+    for source in all_sources() {
+        let code = source.code();
+        let is_whole = |rest: &str| !rest.starts_with(char::is_alphanumeric);
+        let is_wrong = |line: &&str| {
+            let mut wrong = CORES_OF_SHARDS.iter().chain(&CALLS_OF_SHARDS);
+            wrong.any(|wrong| line.split_once(wrong).is_some_and(|(_, rest)| is_whole(rest)))
+        };
+        broken.extend(
+            code.lines().filter(is_wrong).map(|line| format!("{}: {}", source.name(), line.trim())),
+        );
+    }
+    none("shards that are called cores", &broken);
+}
+
+/// Names of types that say nothing without the name of what they are of.
+const VAGUE_TYPES: [&str; 1] = ["Place"];
+
+#[test]
+fn a_type_says_what_it_is() {
+    let mut broken = Vec::new();
+    for source in all_sources() {
+        for line in source.code().lines() {
+            let words: Vec<&str> = line.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+            let is_vague = words.windows(2).any(|pair| {
+                ["struct", "enum", "type", "trait"].contains(&pair[0])
+                    && VAGUE_TYPES.contains(&pair[1])
+            });
+            if is_vague {
+                broken.push(format!("{}: {}", source.name(), line.trim()));
+            }
+        }
+    }
+    none("types whose name says too little", &broken);
 }
 
 #[test]

@@ -35,12 +35,12 @@ impl HeldDirectory {
         Self { handle, path: path.into() }
     }
 
-    fn place<'a>(&'a self, path: &'a Path) -> Place<'a> {
+    fn at<'a>(&'a self, path: &'a Path) -> PathAt<'a> {
         match path.file_name() {
             Some(name) if path.parent() == Some(&*self.path) => {
-                Place(self.handle.as_fd(), Path::new(name))
+                PathAt(self.handle.as_fd(), Path::new(name))
             }
-            _ => Place(CWD, path),
+            _ => PathAt(CWD, path),
         }
     }
 }
@@ -49,23 +49,23 @@ impl Disk for HeldDirectory {
     type File = RealFile;
 
     fn create_new(&self, path: &Path) -> io::Result<RealFile> {
-        self.place(path).create_new()
+        self.at(path).create_new()
     }
 
     fn open_read(&self, path: &Path) -> io::Result<RealFile> {
-        self.place(path).open_read()
+        self.at(path).open_read()
     }
 
     fn open_append(&self, path: &Path) -> io::Result<RealFile> {
-        self.place(path).open_append()
+        self.at(path).open_append()
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.place(from).rename(&self.place(to))
+        self.at(from).rename(&self.at(to))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.place(path).remove()
+        self.at(path).remove()
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -98,9 +98,9 @@ impl Disk for HeldDirectory {
 }
 
 /// A path relative to an open directory, or to the working directory.
-pub(super) struct Place<'a>(pub(super) BorrowedFd<'a>, pub(super) &'a Path);
+pub(super) struct PathAt<'a>(pub(super) BorrowedFd<'a>, pub(super) &'a Path);
 
-impl Place<'_> {
+impl PathAt<'_> {
     pub(super) fn create_new(&self) -> io::Result<RealFile> {
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         // Only their owner may read and write the files of a data directory.

@@ -16,7 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::format::{BatchKind, Kind, SegmentHeader, segment_first, segment_path};
-use super::read::{BatchReader, Header, Place, ReadBatch, Segment, records};
+use super::read::{BatchPlace, BatchReader, Header, ReadBatch, Segment, records};
 use crate::disk::Disk;
 use crate::error::at;
 use crate::record::FRAME_BYTES;
@@ -67,7 +67,7 @@ pub struct LogFollower<D: Disk> {
     node_id: u64,
     segment: Segment<D>,
     /// The place of the first batch that is not handed on as a whole.
-    place: Place,
+    place: BatchPlace,
     reader: BatchReader,
     /// The last record that was handed on.
     position: Lsn,
@@ -261,7 +261,7 @@ impl<D: Disk> LogFollower<D> {
             let what = "the segment does not follow the one before it";
             return Err(Damage::new(&path, 40, what).into());
         }
-        self.place = Place::behind_header(&header, checksum);
+        self.place = BatchPlace::behind_header(&header, checksum);
         self.segment = segment;
         self.known = until;
         Ok(())
@@ -313,7 +313,7 @@ impl<D: Disk> std::fmt::Debug for LogFollower<D> {
 /// Where a record is in the log.
 enum Found<D: Disk> {
     /// In this segment, or still to be written to it.
-    In(Segment<D>, Place),
+    In(Segment<D>, BatchPlace),
     /// In no segment any more. From this later record on there is no gap.
     Behind(Lsn),
     NoLog,
@@ -345,7 +345,7 @@ fn find<D: Disk>(disk: &D, dir: &Path, node_id: u64, from: Lsn) -> Result<Found<
                 }
             };
             if first <= from {
-                let place = Place::behind_header(&header, checksum);
+                let place = BatchPlace::behind_header(&header, checksum);
                 return Ok(Found::In(segment, place));
             }
             oldest = Some(first);

@@ -96,14 +96,14 @@ impl WalkError {
 }
 
 /// Where the next batch must begin, and what its header must name.
-pub(super) struct Place {
+pub(super) struct BatchPlace {
     pub(super) offset: u64,
     pub(super) first: Lsn,
     pub(super) chain: u32,
     node_id: u64,
 }
 
-impl Place {
+impl BatchPlace {
     /// The place of a segment's first batch. `checksum` is that of the segment's header.
     pub(super) fn behind_header(header: &SegmentHeader, checksum: u32) -> Self {
         let offset = u64_of(SEGMENT_HEADER_BYTES);
@@ -164,7 +164,7 @@ impl<D: Disk> Segment<D> {
         verify_records: bool,
         on_record: RecordFn<'_>,
     ) -> Result<Body, WalkError> {
-        let mut place = Place::behind_header(header, checksum);
+        let mut place = BatchPlace::behind_header(header, checksum);
         let mut reader = BatchReader::default();
         let mut body = Body {
             last: header.first.previous(),
@@ -221,7 +221,7 @@ impl<D: Disk> Segment<D> {
 
     /// Decides what wrong bytes are: damage if a later batch says that this place was durable, else
     /// a torn tail.
-    fn broken(&mut self, place: &Place, offset: u64, what: &str) -> io::Result<End> {
+    fn broken(&mut self, place: &BatchPlace, offset: u64, what: &str) -> io::Result<End> {
         let after = place.offset.saturating_add(1);
         let wanted = place.first;
         Ok(match find_claim(&mut self.window, after, wanted, place.node_id)? {
@@ -259,7 +259,7 @@ impl BatchReader {
     pub(super) fn read<F: DiskFile>(
         &mut self,
         window: &mut Window<F>,
-        place: &Place,
+        place: &BatchPlace,
         verify_records: impl FnOnce(&BatchHeader) -> bool,
     ) -> io::Result<Result<ReadBatch, (u64, String)>> {
         let wrong = |what: String| Ok(Err((place.offset, what)));

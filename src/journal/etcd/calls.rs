@@ -10,7 +10,7 @@ use etcd_client::{
 use tracing::warn;
 
 use super::keys::{Keys, Trim};
-use super::members::{CallError, Members};
+use super::members::{CallError, EngineMembers};
 use crate::journal::engine::{EngineReply, EngineRequest, StoredEntry};
 use crate::throttle::throttled;
 
@@ -33,7 +33,7 @@ pub(super) struct Page {
 /// One journal in etcd.
 pub(super) struct Journal {
     pub(super) keys: Keys,
-    pub(super) members: Arc<Members>,
+    pub(super) members: Arc<EngineMembers>,
     /// A seq that was in the journal: the tail is looked for from there.
     near_tail: AtomicU64,
     /// What the newest append expected.
@@ -41,7 +41,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    pub(super) fn new(keys: Keys, members: Arc<Members>) -> Self {
+    pub(super) fn new(keys: Keys, members: Arc<EngineMembers>) -> Self {
         let (near_tail, expected) = (AtomicU64::new(1), AtomicU64::new(u64::MAX));
         Self { keys, members, near_tail, expected }
     }

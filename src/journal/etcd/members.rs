@@ -44,23 +44,23 @@ impl CallError {
     }
 }
 
-struct Member {
+struct EngineMember {
     name: String,
     /// Connected when it is needed: with a user, connecting asks the member.
     client: OnceCell<Client>,
 }
 
 /// The members as the settings name them.
-pub(super) struct Members {
-    members: Vec<Member>,
+pub(super) struct EngineMembers {
+    members: Vec<EngineMember>,
     options: ConnectOptions,
     preferred: AtomicUsize,
     trouble: Episode,
 }
 
-impl Members {
+impl EngineMembers {
     pub(super) fn new(settings: &EtcdSettings) -> Self {
-        let member = |name: &String| Member { name: name.clone(), client: OnceCell::new() };
+        let member = |name: &String| EngineMember { name: name.clone(), client: OnceCell::new() };
         Self {
             members: settings.members.iter().map(member).collect(),
             options: settings.options(),

@@ -14,7 +14,7 @@ use etcd_client::{Client, StatusResponse};
 use tracing::warn;
 
 use super::EtcdError;
-use super::members::{CallError, Members};
+use super::members::{CallError, EngineMembers};
 use crate::journal::client::EngineSpace;
 use crate::throttle::throttled;
 
@@ -27,7 +27,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 const START_PAUSE: Duration = Duration::from_millis(250);
 
 /// Asks all members. At least one must reply, and all that do must be fit.
-pub(super) async fn first(members: &Members, quota_bytes: u64) -> Result<(), EtcdError> {
+pub(super) async fn first(members: &EngineMembers, quota_bytes: u64) -> Result<(), EtcdError> {
     let begun = Instant::now();
     loop {
         let mut found = 0;
@@ -67,7 +67,7 @@ pub(super) async fn first(members: &Members, quota_bytes: u64) -> Result<(), Etc
 }
 
 /// Looks at the members from time to time.
-pub(super) async fn keep(members: Arc<Members>, space: EngineSpace, quota_bytes: u64) {
+pub(super) async fn keep(members: Arc<EngineMembers>, space: EngineSpace, quota_bytes: u64) {
     loop {
         let mut is_full = false;
         let mut used_bytes = None;
@@ -89,12 +89,12 @@ pub(super) async fn keep(members: Arc<Members>, space: EngineSpace, quota_bytes:
     }
 }
 
-async fn status(members: &Members, at: usize) -> Result<StatusResponse, CallError> {
+async fn status(members: &EngineMembers, at: usize) -> Result<StatusResponse, CallError> {
     let ask = |client: Client| async move { client.maintenance_client().status().await };
     members.ask(Some(at), ask).await
 }
 
-fn unfit(members: &Members, at: usize, what: String) -> EtcdError {
+fn unfit(members: &EngineMembers, at: usize, what: String) -> EtcdError {
     EtcdError::Unfit { member: members.name(at).to_owned(), what }
 }
 
@@ -122,7 +122,7 @@ fn version(text: &str) -> Option<[u32; 3]> {
     Some([numbers.next()??, numbers.next()??, numbers.next()??])
 }
 
-fn name_faults(members: &Members, at: usize, status: &StatusResponse, quota_bytes: u64) {
+fn name_faults(members: &EngineMembers, at: usize, status: &StatusResponse, quota_bytes: u64) {
     for fault in status.errors() {
         throttled!(of 3, error, member = members.name(at), fault, "a member of etcd has an alarm");
     }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use crate::command::conversations::{Conversation, Conversations};
 use crate::command::floors::Floors;
 use crate::shard::listing::{
-    Key, Listing, ListingPart, Part, Place, RowRef, Totals, UserRows, order,
+    ConversationPlace, Listing, ListingPart, Part, RowRef, SortKey, Totals, UserRows, order,
 };
 use crate::shard::machine::Slots;
 use crate::shard::machine::prefetch::{detail_lines, fetch_each, head_line, member_line};
@@ -37,7 +37,8 @@ pub fn conversations(slots: &Slots, listing: &Listing, part: &Part) -> Answer {
             answer.seen.add(pinned, time, at.hash);
             return;
         }
-        let is_behind = |until: &Place| until.order_of(pinned, time, &row.chat_id).is_gt();
+        let is_behind =
+            |until: &ConversationPlace| until.order_of(pinned, time, &row.chat_id).is_gt();
         if !part.until.as_ref().is_some_and(is_behind) {
             found.push((row, chat));
         }
@@ -154,7 +155,7 @@ fn is_wanted(asked: &Conversations, row: &Row, chat: &Chat, reader: &Reader<'_>)
             || reader.has_unread(row, chat))
 }
 
-fn key<'a>((row, chat): (&'a Row, &'a Chat)) -> Key<'a> {
+fn key<'a>((row, chat): (&'a Row, &'a Chat)) -> SortKey<'a> {
     (row.facts().is_top == Flag::YES, chat.head.last_time, &row.chat_id)
 }
 

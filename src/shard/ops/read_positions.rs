@@ -10,7 +10,9 @@ use crate::command::{Error, Outcome, Reply};
 use crate::shard::events::{Cleared, ReadRef};
 use crate::shard::keyed::Keyed;
 use crate::shard::machine::{Shard, Slots, check_version};
-use crate::shard::op::{Answer, Checked, Message, Output, ReplyTo, RowAction, RowRequest, Step};
+use crate::shard::op::{
+    Answer, CheckFacts, CheckedAction, Message, Output, ReplyTo, RowAction, Step,
+};
 use crate::shard::row::RowFacts;
 use crate::shard::state::Chat;
 use crate::types::{ChatId, Flag, Hashed, IdempotencyKey, UserId};
@@ -81,7 +83,7 @@ pub fn check_reads(slots: &Slots, user_id: &UserId, items: Vec<ReadItem>) -> Ans
     Answer::CheckReads(check_items(slots, user_id, items))
 }
 
-fn check_items(slots: &Slots, user_id: &UserId, items: Vec<ReadItem>) -> Vec<RowRequest> {
+fn check_items(slots: &Slots, user_id: &UserId, items: Vec<ReadItem>) -> Vec<CheckedAction> {
     let check =
         |item: ReadItem| check_row(slots, user_id, item.chat_id, RowAction::Read(item.seq), None);
     items.into_iter().map(check).collect()
@@ -93,17 +95,17 @@ fn check_row(
     chat_id: ChatId,
     action: RowAction,
     if_version: Option<u64>,
-) -> RowRequest {
+) -> CheckedAction {
     let reader = slots.hasher().hashed(user_id.as_str());
     let checked = slots.live_chat(&chat_id).and_then(|chat| check(chat, reader, action));
-    RowRequest { chat_id, action, if_version, checked }
+    CheckedAction { chat_id, action, if_version, checked }
 }
 
 fn ask_row(
     shard: &mut Shard,
     to: ReplyTo,
     user_id: UserId,
-    request: RowRequest,
+    request: CheckedAction,
     key: Option<IdempotencyKey>,
     out: &mut Output,
 ) -> Step {
@@ -128,7 +130,7 @@ fn ask_row(
 pub fn row_request(
     shard: &mut Shard,
     user_id: &UserId,
-    request: RowRequest,
+    request: CheckedAction,
     key: Option<&IdempotencyKey>,
     out: &mut Output,
 ) -> Outcome {
@@ -148,10 +150,10 @@ pub fn row_request(
 fn change_row(
     shard: &mut Shard,
     user_id: &UserId,
-    request: RowRequest,
+    request: CheckedAction,
     out: &mut Output,
 ) -> Outcome {
-    let RowRequest { chat_id, action, if_version, checked } = request;
+    let CheckedAction { chat_id, action, if_version, checked } = request;
     let checked = checked?;
     match action {
         RowAction::Read(seq) => {
@@ -172,7 +174,7 @@ fn read_row(
     shard: &mut Shard,
     read: ReadRef<'_>,
     mut facts: RowFacts,
-    Checked { last_sequence, sent_seq }: Checked,
+    CheckFacts { last_sequence, sent_seq }: CheckFacts,
     out: &mut Output,
 ) -> MarkReadReply {
     // An older position comes from a late or repeated request. The user may have marked the chat as
@@ -192,7 +194,7 @@ fn clear_row(
     user_id: &UserId,
     chat_id: ChatId,
     if_version: Option<u64>,
-    Checked { last_sequence, .. }: Checked,
+    CheckFacts { last_sequence, .. }: CheckFacts,
     out: &mut Output,
 ) -> Result<ClearReply, Error> {
     let facts = facts_of(shard.slots(), user_id, &chat_id, if_version)?;
@@ -222,7 +224,7 @@ fn facts_of(
 pub fn read_rows(
     shard: &mut Shard,
     user_id: &UserId,
-    requests: Vec<RowRequest>,
+    requests: Vec<CheckedAction>,
     key: &IdempotencyKey,
     out: &mut Output,
 ) -> Outcome {
@@ -240,7 +242,7 @@ pub fn read_rows(
 pub fn row_requests(
     shard: &mut Shard,
     user_id: &UserId,
-    requests: Vec<RowRequest>,
+    requests: Vec<CheckedAction>,
     out: &mut Output,
 ) -> Vec<ReadResult> {
     let results = requests.into_iter().map(|request| {
@@ -265,13 +267,13 @@ pub fn row_requests(
 }
 
 /// The chat's verdict on a change of a row by its user.
-fn check(chat: &Chat, user_id: Hashed<'_>, action: RowAction) -> Result<Checked, Error> {
+fn check(chat: &Chat, user_id: Hashed<'_>, action: RowAction) -> Result<CheckFacts, Error> {
     let member = chat.members.get(user_id.id, user_id.hash).ok_or_else(Error::no_membership)?;
     let last_sequence = chat.head.last_sequence;
     match action {
         RowAction::Read(seq) if seq > last_sequence => Err(Error::invalid(format!(
             "seq: {seq} is beyond the chat's last_sequence {last_sequence}"
         ))),
-        _ => Ok(Checked { last_sequence, sent_seq: member.facts().sent_seq }),
+        _ => Ok(CheckFacts { last_sequence, sent_seq: member.facts().sent_seq }),
     }
 }

@@ -8,22 +8,22 @@ use super::acts::{Filter, Spoil};
 use super::store::{Answer, Chat, Model, Row, each_once};
 
 /// Position in the order of conversations: pinned first, then newest message first, then by id.
-pub type Place = (bool, std::cmp::Reverse<u64>, String);
+pub type ConversationPlace = (bool, std::cmp::Reverse<u64>, String);
 
 /// How far a client has paged through a user's conversations.
 pub struct Paging {
     pub filter: Filter,
     pub cursor: String,
     /// End of the page before, and the conversations up to there.
-    pub end: Place,
-    pub before: BTreeSet<Place>,
+    pub end: ConversationPlace,
+    pub before: BTreeSet<ConversationPlace>,
 }
 
 /// A page as the node must return it.
 pub struct Page {
     pub items: Vec<Value>,
     /// If there is more: the end of this page, and the conversations up to there.
-    pub end: Option<(Place, BTreeSet<Place>)>,
+    pub end: Option<(ConversationPlace, BTreeSet<ConversationPlace>)>,
     pub moved: bool,
 }
 
@@ -107,7 +107,7 @@ impl Model {
         limit: usize,
         from: Option<&Paging>,
     ) -> Page {
-        let mut all: Vec<(Place, Value)> = self
+        let mut all: Vec<(ConversationPlace, Value)> = self
             .shown(user)
             .filter(|(_, row, chat, _, unread)| {
                 (filter.unread_only != Some(true) || *unread > 0 || row.marked)
@@ -127,11 +127,11 @@ impl Model {
             })
             .collect();
         all.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let up_to = |end: &Place| -> BTreeSet<Place> {
+        let up_to = |end: &ConversationPlace| -> BTreeSet<ConversationPlace> {
             all.iter().map(|(place, _)| place).filter(|place| *place <= end).cloned().collect()
         };
         let moved = from.is_some_and(|from| up_to(&from.end) != from.before);
-        let behind: Vec<&(Place, Value)> =
+        let behind: Vec<&(ConversationPlace, Value)> =
             all.iter().filter(|(place, _)| from.is_none_or(|from| *place > from.end)).collect();
         let more = behind.len() > limit;
         let page = &behind[..behind.len().min(limit)];

@@ -94,7 +94,7 @@ impl Wire for Http {
     }
 
     fn cut(&mut self, input: &[u8]) -> Result<Option<Cut>, String> {
-        let Some(Answer { status, head, body }) = answer(input)? else { return Ok(None) };
+        let Some(HttpReply { status, head, body }) = answer(input)? else { return Ok(None) };
         let Some((slot, ask)) = self.open.pop_front() else {
             return Err("an answer that nobody waits for".to_owned());
         };
@@ -107,7 +107,7 @@ impl Wire for Http {
     }
 }
 
-struct Answer<'a> {
+struct HttpReply<'a> {
     status: u16,
     /// Length of the response's head, in bytes.
     head: usize,
@@ -123,7 +123,7 @@ pub fn body(input: &[u8]) -> Result<&[u8], String> {
 }
 
 /// Finds the response at the beginning of `input`; `None` while it is incomplete.
-fn answer(input: &[u8]) -> Result<Option<Answer<'_>>, String> {
+fn answer(input: &[u8]) -> Result<Option<HttpReply<'_>>, String> {
     let end = input.windows(4).take(HEAD_BYTES_MAX).position(|four| four == b"\r\n\r\n");
     let Some((head, behind)) = end.and_then(|end| input.split_at_checked(end + 4)) else {
         return if input.len() < HEAD_BYTES_MAX {
@@ -143,7 +143,7 @@ fn answer(input: &[u8]) -> Result<Option<Answer<'_>>, String> {
         return Err(format!("what came is no answer: {}", String::from_utf8_lossy(head)));
     };
     let status = u16::try_from(status).map_err(|error| error.to_string())?;
-    Ok(behind.get(..length).map(|body| Answer { status, head: head.len(), body }))
+    Ok(behind.get(..length).map(|body| HttpReply { status, head: head.len(), body }))
 }
 
 fn number(digits: &[u8]) -> Option<usize> {
