@@ -1,4 +1,4 @@
-//! The shard's core alone: no sockets, no log, no frames.
+//! One shard alone: no sockets, no log, no frames.
 //!
 //! `CHATSHARD_BENCH_CHATS` sets the number of chats (100 000 without it), and
 //! `CHATSHARD_BENCH_ROWS` the rows of a user (50). Keys are drawn from all of them, so that the
@@ -8,29 +8,30 @@
 //! CHATSHARD_BENCH_CHATS=1000000 cargo bench --bench shard
 //! ```
 
-#![allow(clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+// The lone shard is shared with the tests, which use more of it.
+#![allow(dead_code)]
 
-use std::collections::VecDeque;
+#[path = "../tests/common/lone_shard.rs"]
+mod lone_shard;
 
 use bytes::BytesMut;
+use chatshard::command::Command;
 use chatshard::command::advance::Advance;
 use chatshard::command::detail::Detail;
 use chatshard::command::import::Import;
 use chatshard::command::lines::{ChatLine, MemberLine};
 use chatshard::command::list::List;
 use chatshard::command::mark_read::MarkRead;
-use chatshard::command::{Command, Sorted};
 use chatshard::limits::REQUEST_BYTES_MAX;
 use chatshard::node::worker::fast_path::prefetch_keys;
 use chatshard::protocol::fast_path::{self, PlainCommand, PlainRequest};
 use chatshard::protocol::{encode_request, frame};
-use chatshard::shard::Shard;
 use chatshard::shard::machine::PrefetchKeys;
-use chatshard::shard::op::{Op, Output, ReplyTo};
-use chatshard::types::{
-    ChatId, ChatType, Flag, KeyHasher, Sequence, ShardCount, ShardId, TimeMs, UserId,
-};
+use chatshard::shard::op::{Answer, Op};
+use chatshard::types::{ChatId, ChatType, Flag, Sequence, TimeMs, UserId};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use lone_shard::{HASHER, LoneShard, operation};
 use smallvec::SmallVec;
 
 /// Members of a chat, and chats of one import.
@@ -41,12 +42,9 @@ const ROWS: usize = 50;
 /// Chats in a `detail`.
 const DETAILS: usize = 20;
 
-const TO: ReplyTo = ReplyTo { core: ShardId(0), entry: 0, part: 0 };
-
-/// A core with data, and the state that requests to it need.
+/// A shard with data, and the state that requests to it need.
 struct Filled {
-    core: Shard,
-    out: Output,
+    lone: LoneShard,
     chats: usize,
     /// Rows of a user.
     rows: usize,
@@ -66,16 +64,11 @@ fn user_id(number: usize) -> UserId {
     UserId::new(&format!("0x{number:040x}")).unwrap()
 }
 
-/// The hash function of the node.
-const HASHER: KeyHasher = KeyHasher::new(7);
-
 impl Filled {
     fn new() -> Self {
         let chats = size("CHATSHARD_BENCH_CHATS", 100_000);
         let rows = size("CHATSHARD_BENCH_ROWS", ROWS);
-        let core = Shard::new(ShardId(0), ShardCount::new(1).unwrap(), HASHER);
-        let mut shard = Self { core, out: Output::default(), chats, rows, random: 1 };
-        shard.core.tick(TimeMs::new(1_767_225_600_000).unwrap());
+        let mut shard = Self { lone: LoneShard::new(1_767_225_600_000), chats, rows, random: 1 };
         for first in (0..chats).step_by(CHATS_AN_IMPORT) {
             let numbers = first..chats.min(first + CHATS_AN_IMPORT);
             let members = numbers.clone().flat_map(|chat| {
@@ -87,7 +80,8 @@ impl Filled {
                 merge: None,
                 idempotency_key: None,
             };
-            assert_eq!(shard.ask(Op::Import(import.into(), Vec::new())), 1);
+            let answer = shard.lone.run(Op::Import(import.into(), Vec::new()));
+            assert!(matches!(answer, Answer::Done(Ok(_))));
         }
         shard
     }
@@ -102,19 +96,6 @@ impl Filled {
         let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         usize::try_from((mixed ^ (mixed >> 31)) % u64::try_from(bound).unwrap()).unwrap()
-    }
-
-    /// Runs an operation with everything that follows from it. Returns the number of answers.
-    fn ask(&mut self, op: Op) -> usize {
-        self.core.operation(TO, op, &mut self.out);
-        let mut messages = VecDeque::new();
-        loop {
-            messages.extend(self.out.messages.drain(..));
-            let Some((_, envelope)) = messages.pop_front() else { break };
-            self.core.message(envelope, &mut self.out);
-        }
-        self.out.records.clear();
-        self.out.answers.drain(..).count()
     }
 }
 
@@ -192,30 +173,23 @@ fn mark_read(shard: &mut Filled) -> Command {
         .into()
 }
 
-fn whole(command: Command) -> Op {
-    match command.sorted() {
-        Sorted::Shard(command) => Op::Run(command),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn core(criterion: &mut Criterion) {
+fn decide(criterion: &mut Criterion) {
     let mut shard = Filled::new();
-    let mut group = criterion.benchmark_group("core");
+    let mut group = criterion.benchmark_group("shard");
     group.throughput(Throughput::Elements(1));
     type Make = fn(&mut Filled) -> Op;
     let cases: [(&str, Make); 4] = [
-        ("list", |shard| whole(list(shard))),
+        ("list", |shard| operation(list(shard))),
         ("detail of 20", details),
-        ("advance", |shard| whole(advance(shard))),
-        ("mark_read", |shard| whole(mark_read(shard))),
+        ("advance", |shard| operation(advance(shard))),
+        ("mark_read", |shard| operation(mark_read(shard))),
     ];
     for (name, make) in cases {
         let shard = std::cell::RefCell::new(&mut shard);
         group.bench_function(name, |bencher| {
             bencher.iter_batched(
                 || make(&mut shard.borrow_mut()),
-                |op| shard.borrow_mut().ask(op),
+                |op| shard.borrow_mut().lone.run(op),
                 BatchSize::SmallInput,
             );
         });
@@ -276,29 +250,31 @@ fn answer(shard: &mut Filled, batch: &[u8], out: &mut BytesMut) {
         rest = &rest[frame::HEADER_BYTES + payload.len()..];
     }
     let prefetch_keys: SmallVec<[PrefetchKeys; 16]> = requests.iter().map(prefetch_keys).collect();
-    shard.core.prefetch(&prefetch_keys);
+    shard.lone.shard.prefetch(&prefetch_keys);
     for PlainRequest { id, command } in requests {
         match command {
             PlainCommand::List { user_id } => {
-                let rows = shard.core.read_list(user_id, fast_path::ROWS_MAX).unwrap();
+                let rows = shard.lone.shard.read_list(user_id, fast_path::ROWS_MAX).unwrap();
                 fast_path::write_list(id, rows, out);
             }
             PlainCommand::Detail { ids, user_id } => {
                 let tell = |items: &[_]| fast_path::write_detail(id, items, out);
-                shard.core.read_details(ids, user_id, tell).unwrap();
+                shard.lone.shard.read_details(ids, user_id, tell).unwrap();
             }
             PlainCommand::Advance(advance) => {
-                let reply = shard.core.fast_advance(advance, &mut shard.out).unwrap().unwrap();
+                let reply =
+                    shard.lone.shard.fast_advance(advance, &mut shard.lone.out).unwrap().unwrap();
                 fast_path::write_advance(id, &reply, out);
             }
             PlainCommand::MarkRead(read) => {
-                let reply = shard.core.fast_mark_read(read, &mut shard.out).unwrap().unwrap();
+                let reply =
+                    shard.lone.shard.fast_mark_read(read, &mut shard.lone.out).unwrap().unwrap();
                 fast_path::write_mark_read(id, &reply, out);
             }
         }
     }
-    shard.out.records.clear();
-    shard.out.messages.clear();
+    shard.lone.out.records.clear();
+    shard.lone.out.messages.clear();
 }
 
 /// A `detail` of some of a user's own chats; see `member`.
@@ -310,10 +286,13 @@ fn own_details(shard: &mut Filled, count: usize) -> Command {
     let user_id = user_id(user);
     let asked = ids.iter().map(|id| HASHER.hashed(id.as_str().as_bytes()));
     let found =
-        shard.core.read_details(asked, Some(HASHER.hashed(user_id.as_str())), |items| items.len());
+        shard
+            .lone
+            .shard
+            .read_details(asked, Some(HASHER.hashed(user_id.as_str())), |items| items.len());
     assert_eq!(found, Some(count));
     Detail { ids, user_id: Some(user_id) }.into()
 }
 
-criterion_group!(benches, core, fast_path);
+criterion_group!(benches, decide, fast_path);
 criterion_main!(benches);

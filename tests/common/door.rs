@@ -176,9 +176,9 @@ impl Door for RestartDoor {
         self.starts += 1;
         let shards = [1, 5, 2, 3][self.starts % 4];
         if self.with_snapshot {
-            let core = u16::try_from(self.starts % 7).unwrap();
-            self.node.begin_snapshot(core);
-            self.node.capture(core, 100);
+            let at = u16::try_from(self.starts % 7).unwrap();
+            self.node.begin_snapshot(at);
+            self.node.capture(at, 100);
         }
         let outcome = self.node.run(command);
         // The crash comes while deliveries of the command are under way.

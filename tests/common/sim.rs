@@ -66,7 +66,7 @@ pub struct SimNode {
     shards: ShardCount,
     hash_seed: u64,
     now: u64,
-    cores: Vec<Shard>,
+    states: Vec<Shard>,
     routers: Vec<Router<u64>>,
     /// The lane at `(from * shards + to) * LANES_A_LINK + kind`.
     lanes: Vec<VecDeque<Cargo>>,
@@ -82,7 +82,7 @@ pub struct SimNode {
     incarnation: u64,
     snapshot_number: u64,
     snapshot: SimSnapshot,
-    /// The weight for [`Shard::remember_at_least`], kept for new cores.
+    /// The weight for [`Shard::remember_at_least`], kept for new shards.
     remembers: Option<u64>,
 }
 
@@ -107,19 +107,19 @@ impl SimNode {
     ) -> Self {
         let shards = ShardCount::new(shards).unwrap();
         let hasher = KeyHasher::new(hash_seed);
-        let mut cores: Vec<Shard> =
+        let mut states: Vec<Shard> =
             shards.all().map(|shard| Shard::new(shard, shards, hasher)).collect();
         let owner = |bytes: &[u8]| events::slot_of(bytes).unwrap().shard(shards).index();
         for block in &snapshot.blocks {
-            cores[owner(block)].restore(block).unwrap();
+            states[owner(block)].restore(block).unwrap();
         }
         // Items of the snapshot are counted here; records of the log count themselves.
         if !snapshot.blocks.is_empty() {
-            cores.iter_mut().for_each(|core| core.recount().unwrap());
+            states.iter_mut().for_each(|shard| shard.recount().unwrap());
         }
         // Some of these records are in the snapshot already, and the node must pass over them.
         for record in &log[snapshot.log_start / 2..] {
-            cores[owner(record)].replay(record).unwrap();
+            states[owner(record)].replay(record).unwrap();
         }
         let lanes = usize::from(shards.get()).pow(2) * LANES_A_LINK;
         let routers = shards
@@ -130,7 +130,7 @@ impl SimNode {
             shards,
             hash_seed,
             now: super::NOW,
-            cores,
+            states,
             routers,
             lanes: std::iter::repeat_with(VecDeque::new).take(lanes).collect(),
             busy: Vec::new(),
@@ -145,9 +145,9 @@ impl SimNode {
             snapshot: SimSnapshot::default(),
             remembers: None,
         };
-        for index in 0..node.cores.len() {
+        for index in 0..node.states.len() {
             let mut out = Output::default();
-            node.cores[index].start(&mut out);
+            node.states[index].start(&mut out);
             node.carry_out(index, out);
         }
         node
@@ -169,8 +169,8 @@ impl SimNode {
     }
 
     /// A shard, for settings that in production its worker makes: that it must refuse.
-    pub fn core(&mut self, shard: ShardId) -> &mut Shard {
-        &mut self.cores[shard.index()]
+    pub fn shard(&mut self, id: ShardId) -> &mut Shard {
+        &mut self.states[id.index()]
     }
 
     /// Number of shards.
@@ -210,12 +210,16 @@ impl SimNode {
         ticket
     }
 
-    /// Runs `work` on a core, outside its lanes. Its output goes the usual ways.
-    pub fn at_core<R>(&mut self, core: u16, work: impl FnOnce(&mut Shard, &mut Output) -> R) -> R {
-        let index = usize::from(core % self.shards.get());
+    /// Runs `work` on a shard, outside its lanes. Its output goes the usual ways.
+    pub fn at_shard<R>(
+        &mut self,
+        shard: u16,
+        work: impl FnOnce(&mut Shard, &mut Output) -> R,
+    ) -> R {
+        let index = usize::from(shard % self.shards.get());
         let mut out = Output::default();
-        self.cores[index].tick(TimeMs::new(self.now).unwrap());
-        let done = work(&mut self.cores[index], &mut out);
+        self.states[index].tick(TimeMs::new(self.now).unwrap());
+        let done = work(&mut self.states[index], &mut out);
         self.carry_out(index, out);
         done
     }
@@ -250,16 +254,16 @@ impl SimNode {
         }
         let chosen = self.order.pick(self.busy.len());
         let at = self.busy[chosen];
-        let to = at / LANES_A_LINK % self.cores.len();
+        let to = at / LANES_A_LINK % self.states.len();
         let cargo = self.lanes[at].pop_front().unwrap();
         if self.lanes[at].is_empty() {
             self.busy.swap_remove(chosen);
         }
         let mut out = Output::default();
-        self.cores[to].tick(TimeMs::new(self.now).unwrap());
+        self.states[to].tick(TimeMs::new(self.now).unwrap());
         match cargo {
-            Cargo::Request(from, op) => self.cores[to].operation(from, op, &mut out),
-            Cargo::Message(envelope) => self.cores[to].message(envelope, &mut out),
+            Cargo::Request(from, op) => self.states[to].operation(from, op, &mut out),
+            Cargo::Message(envelope) => self.states[to].message(envelope, &mut out),
             Cargo::Answer(entry, answer) => {
                 let mut ops = Vec::new();
                 if let Some((ticket, outcome)) = self.routers[to].answer(entry, answer, &mut ops) {
@@ -292,7 +296,7 @@ impl SimNode {
     }
 
     fn put(&mut self, from: usize, to: ShardId, kind: usize, cargo: Cargo) {
-        let at = (from * self.cores.len() + to.index()) * LANES_A_LINK + kind;
+        let at = (from * self.states.len() + to.index()) * LANES_A_LINK + kind;
         if self.lanes[at].is_empty() {
             self.busy.push(at);
         }
@@ -342,15 +346,15 @@ impl SimNode {
         crashed.remembers.into_iter().for_each(|weight| self.remember_at_least(weight));
     }
 
-    /// Sets what each core remembers of removed rows, however few rows there are.
+    /// Sets what each shard remembers of removed rows, however few rows there are.
     pub fn remember_at_least(&mut self, weight: u64) {
         self.remembers = Some(weight);
-        self.cores.iter_mut().for_each(|core| core.remember_at_least(weight));
+        self.states.iter_mut().for_each(|shard| shard.remember_at_least(weight));
     }
 
     fn set_incarnation(&mut self, incarnation: u64) {
         self.incarnation = incarnation;
-        self.cores.iter_mut().for_each(|core| core.set_incarnation(incarnation));
+        self.states.iter_mut().for_each(|shard| shard.set_incarnation(incarnation));
     }
 
     /// Crashes, and starts from the log alone.
@@ -365,20 +369,20 @@ impl SimNode {
         *self = self.crashed_with_snapshot(shards, &snapshot);
     }
 
-    /// Begins a snapshot on one core. The other cores begin with [`Self::finish_snapshot`], or when
-    /// a message of a core that has begun reaches them.
-    pub fn begin_snapshot(&mut self, core: u16) {
+    /// Begins a snapshot on one shard. The other shards begin with [`Self::finish_snapshot`], or when
+    /// a message of a shard that has begun reaches them.
+    pub fn begin_snapshot(&mut self, shard: u16) {
         self.snapshot_number += 1;
         self.snapshot = SimSnapshot { blocks: Vec::new(), log_start: self.log.len() };
-        let index = usize::from(core % self.shards.get());
-        self.cores[index].begin_snapshot(self.snapshot_number);
+        let index = usize::from(shard % self.shards.get());
+        self.states[index].begin_snapshot(self.snapshot_number);
     }
 
-    /// Captures some slots of the snapshot that was begun, on one core.
-    pub fn capture(&mut self, core: u16, count: usize) {
-        let index = usize::from(core % self.shards.get());
+    /// Captures some slots of the snapshot that was begun, on one shard.
+    pub fn capture(&mut self, shard: u16, count: usize) {
+        let index = usize::from(shard % self.shards.get());
         for _ in 0..count {
-            for capture in self.cores[index].next_captures(1) {
+            for capture in self.states[index].next_captures(1) {
                 encode(&capture, &mut self.snapshot.blocks);
             }
         }
@@ -386,9 +390,9 @@ impl SimNode {
 
     /// Captures the rest of the snapshot.
     pub fn finish_snapshot(&mut self) -> SimSnapshot {
-        for core in &mut self.cores {
-            core.begin_snapshot(self.snapshot_number);
-            for capture in core.next_captures(usize::MAX) {
+        for shard in &mut self.states {
+            shard.begin_snapshot(self.snapshot_number);
+            for capture in shard.next_captures(usize::MAX) {
                 encode(&capture, &mut self.snapshot.blocks);
             }
         }

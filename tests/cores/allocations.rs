@@ -7,26 +7,18 @@ use chatshard::command::Command;
 use chatshard::node::worker::fast_path::prefetch_keys;
 use chatshard::protocol::fast_path::{self, PlainCommand};
 use chatshard::protocol::{encode_request, frame};
-use chatshard::shard::Shard;
-use chatshard::shard::op::{Op, Output, ReplyTo};
-use chatshard::types::{KeyHasher, ShardCount, ShardId, TimeMs};
 use serde_json::json;
+
+use crate::lone_shard::{HASHER, LoneShard, operation};
 
 /// Requests of each kind: one to warm up, and a thousand that are measured.
 const TIMES: usize = 1001;
 const CHATS: usize = 50;
 
-/// One shard with a user in fifty chats. Ids are longer than a small string holds in place.
-struct Filled {
-    core: Shard,
-    out: Output,
-}
-
 fn chat_id(number: usize) -> String {
     format!("group-with-a-rather-long-id-{number:04}")
 }
 
-const HASHER: KeyHasher = KeyHasher::new(7);
 const USER: &str = "0x52908400098527886e0f7030069857d2e4169ee7";
 
 fn command(name: &str, arguments: serde_json::Value) -> Command {
@@ -34,41 +26,28 @@ fn command(name: &str, arguments: serde_json::Value) -> Command {
     Command::from_json(kind, arguments).unwrap()
 }
 
-impl Filled {
-    fn new() -> Self {
-        let core = Shard::new(ShardId(0), ShardCount::new(1).unwrap(), HASHER);
-        let mut shard = Self { core, out: Output::default() };
-        shard.core.tick(TimeMs::new(1_767_225_600_000).unwrap());
-        let chats: Vec<_> = (0..CHATS)
-            .map(|chat| json!({"id": chat_id(chat), "creator_id": USER, "type": 2, "last_sequence": 300, "created_at": 5}))
-            .collect();
-        let members: Vec<_> =
-            (0..CHATS).map(|chat| json!({"user_id": USER, "chat_id": chat_id(chat)})).collect();
-        let Command::Import(import) =
-            command("import", json!({"chats": chats, "members": members}))
-        else {
-            unreachable!("it is an import")
-        };
-        let to = ReplyTo { core: ShardId(0), entry: 0, part: 0 };
-        shard.core.operation(to, Op::Import(import.into(), Vec::new()), &mut shard.out);
-        while !shard.out.messages.is_empty() {
-            for (_, envelope) in std::mem::take(&mut shard.out.messages) {
-                shard.core.message(envelope, &mut shard.out);
-            }
-        }
-        assert_eq!(shard.out.answers.len(), 1);
-        shard
-    }
+/// A shard with a user in fifty chats. Ids are longer than a small string holds in place.
+fn filled() -> LoneShard {
+    let chats: Vec<_> = (0..CHATS)
+        .map(|chat| json!({"id": chat_id(chat), "creator_id": USER, "type": 2, "last_sequence": 300, "created_at": 5}))
+        .collect();
+    let members: Vec<_> =
+        (0..CHATS).map(|chat| json!({"user_id": USER, "chat_id": chat_id(chat)})).collect();
+    let mut lone = LoneShard::new(1_767_225_600_000);
+    lone.run(operation(command("import", json!({"chats": chats, "members": members}))));
+    lone
+}
 
+impl LoneShard {
     /// Answers a request as a connection does.
     fn answer(&mut self, payload: &[u8], reply: &mut BytesMut) {
         reply.clear();
         self.out.records.clear();
         let request = fast_path::read(payload, HASHER).expect("it is plain");
-        self.core.prefetch(&[prefetch_keys(&request)]);
+        self.shard.prefetch(&[prefetch_keys(&request)]);
         match request.command {
             PlainCommand::List { user_id } => {
-                let rows = self.core.read_list(user_id, fast_path::ROWS_MAX).unwrap();
+                let rows = self.shard.read_list(user_id, fast_path::ROWS_MAX).unwrap();
                 assert_eq!(rows.len(), CHATS);
                 fast_path::write_list(request.id, rows, reply);
             }
@@ -77,15 +56,15 @@ impl Filled {
                     assert!(!items.is_empty());
                     fast_path::write_detail(request.id, items, reply);
                 };
-                self.core.read_details(ids, user_id, tell).unwrap();
+                self.shard.read_details(ids, user_id, tell).unwrap();
             }
             PlainCommand::Advance(advance) => {
-                let told = self.core.fast_advance(advance, &mut self.out).unwrap().unwrap();
+                let told = self.shard.fast_advance(advance, &mut self.out).unwrap().unwrap();
                 assert_eq!(self.out.records.count(), 1, "it is logged");
                 fast_path::write_advance(request.id, &told, reply);
             }
             PlainCommand::MarkRead(read) => {
-                let told = self.core.fast_mark_read(read, &mut self.out).unwrap().unwrap();
+                let told = self.shard.fast_mark_read(read, &mut self.out).unwrap().unwrap();
                 assert_eq!(self.out.records.count(), 1, "it is logged");
                 fast_path::write_mark_read(request.id, &told, reply);
             }
@@ -101,7 +80,7 @@ fn payload(command: &Command) -> Vec<u8> {
 
 #[test]
 fn hot_requests_allocate_nothing() {
-    let mut shard = Filled::new();
+    let mut shard = filled();
     let ids = |count: usize| (0..count).map(chat_id).collect::<Vec<_>>();
     let advance = json!({"chat_id": chat_id(3), "allocate": 1, "time": 1_767_225_600_001_u64});
     let same = |arguments: serde_json::Value| vec![arguments; TIMES];

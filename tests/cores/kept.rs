@@ -3,65 +3,32 @@
 
 use allocation_counter::measure;
 use chatshard::command::{Command, Kind};
-use chatshard::router::Router;
-use chatshard::shard::Shard;
 use chatshard::shard::op::Output;
-use chatshard::types::{KeyHasher, ShardCount, ShardId, TimeMs};
 use serde_json::{Value, json};
 
-const HASHER: KeyHasher = KeyHasher::new(7);
+use crate::lone_shard::LoneShard;
 
-/// The only shard of a node, driven by hand.
-struct Alone {
-    core: Shard,
-    router: Router<()>,
-    out: Output,
-}
-
-impl Alone {
-    fn new() -> Self {
-        let shards = ShardCount::new(1).unwrap();
-        let mut core = Shard::new(ShardId(0), shards, HASHER);
-        core.tick(TimeMs::new(1_800_000_000_000).unwrap());
-        Self { core, router: Router::new(ShardId(0), shards, HASHER, 1), out: Output::default() }
-    }
-
-    /// Runs a command, with everything that follows from it.
-    fn run(&mut self, kind: Kind, arguments: Value) {
-        let mut asked = Vec::new();
-        let command = Command::from_json(kind, arguments).unwrap();
-        let mut done = self.router.submit((), command, &mut asked);
-        while done.is_none() {
-            for (_, to, op) in std::mem::take(&mut asked) {
-                self.core.operation(to, op, &mut self.out);
-            }
-            for (_, envelope) in std::mem::take(&mut self.out.messages) {
-                self.core.message(envelope, &mut self.out);
-            }
-            for answered in std::mem::take(&mut self.out.answers) {
-                done = done.or(self.router.answer(answered.to, answered.answer, &mut asked));
-            }
-            self.out.records.clear();
-        }
-        done.unwrap().1.unwrap();
-    }
-
+impl LoneShard {
     /// Creates chats and dissolves them.
     fn come_and_go(&mut self, prefix: &str, chats: usize, users: &[String]) {
         for chat in 0..chats {
             let id = format!("{prefix}-{chat:020}");
             let create = json!({"id": id, "type": 2, "creator_id": "m", "user_ids": users});
-            self.run(Kind::Create, create);
-            self.run(Kind::Dissolve, json!({"chat_id": id}));
+            run(self, Kind::Create, create);
+            run(self, Kind::Dissolve, json!({"chat_id": id}));
         }
-        while self.core.sweep_some() {}
+        while self.shard.sweep_some() {}
         self.out = Output::default();
     }
 }
 
+fn run(alone: &mut LoneShard, kind: Kind, arguments: Value) {
+    alone.call(Command::from_json(kind, arguments).unwrap()).unwrap();
+}
+
 /// Bytes that stay of these chats, on a node that had some before.
 fn kept(chats: usize, users: &[String]) -> i64 {
-    let mut alone = Alone::new();
+    let mut alone = LoneShard::new(1_800_000_000_000);
     alone.come_and_go("before", 1, &[]);
     measure(|| alone.come_and_go("after", chats, users)).bytes_current
 }

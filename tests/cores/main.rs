@@ -11,6 +11,8 @@
 
 #[path = "../common/bare.rs"]
 mod bare;
+#[path = "../common/lone_shard.rs"]
+mod lone_shard;
 
 mod allocations;
 mod kept;

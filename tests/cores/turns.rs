@@ -18,7 +18,7 @@ use chatshard::access::Authenticator;
 use chatshard::admission::{Admission, Budget, Door, Peer};
 use chatshard::command::list::ListReply;
 use chatshard::command::sync::{SyncOp, SyncReply};
-use chatshard::command::{Call, Command, Kind, Reply, RouterCommand, Sorted};
+use chatshard::command::{Call, Command, Kind, Reply};
 use chatshard::http::head::Hosts;
 use chatshard::http::serve::{self, ServeConfig};
 use chatshard::http::{App, UserAuth, app_router};
@@ -35,7 +35,7 @@ use chatshard::protocol::encode_request;
 use chatshard::router::Router;
 use chatshard::shard::Shard;
 use chatshard::shard::machine::SlotCapture;
-use chatshard::shard::op::{Answer, Op, Output, ReplyTo};
+use chatshard::shard::op::{Answer, Op, Output};
 use chatshard::types::{Flag, KeyHasher, ShardCount, ShardId, TimeMs};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -43,6 +43,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{LocalSet, yield_now};
 
 use crate::bare::{self, SEED};
+use crate::lone_shard::{LoneShard, TO, operation};
 
 const NOW: u64 = 1_800_000_000_000;
 
@@ -57,23 +58,14 @@ fn command(kind: Kind, arguments: Value) -> Command {
     Command::from_json(kind, arguments).unwrap()
 }
 
-/// The operation of a command that one shard runs.
-fn operation(kind: Kind, arguments: Value) -> Op {
-    match command(kind, arguments).sorted() {
-        Sorted::Shard(command) => Op::Run(command),
-        Sorted::Router(RouterCommand::SetFlags(set)) => Op::SetFlags(set),
-        other => panic!("{other:?}"),
-    }
+fn empty_shard(id: u16, shards: u16) -> Shard {
+    Shard::new(ShardId(id), ShardCount::new(shards).unwrap(), KeyHasher::new(SEED))
 }
 
-fn core(shard: u16, shards: u16) -> Shard {
-    Shard::new(ShardId(shard), ShardCount::new(shards).unwrap(), KeyHasher::new(SEED))
-}
-
-/// Lets a core serve until `test` ends.
-fn beside(core: Shard, node: &Arc<NodeInfo>, test: impl Future<Output = ()>) {
+/// Lets a core with this shard serve until `test` ends.
+fn beside(shard: Shard, node: &Arc<NodeInfo>, test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let local = LocalWorker::new(Worker::new(core, Arc::clone(node), 1));
+    let local = LocalWorker::new(Worker::new(shard, Arc::clone(node), 1));
     local.start();
     let tasks = LocalSet::new();
     tasks.spawn_local(local.serve());
@@ -114,7 +106,7 @@ fn a_connection_that_is_never_out_of_requests_lets_others_have_their_turn() {
 
     let node = bare::node(1, LogMode::Off, STILL);
     let _stop = connect(&node, server);
-    beside(core(0, 1), &node, async {
+    beside(empty_shard(0, 1), &node, async {
         let answered = || node.mailboxes[0].answered.load(Ordering::Relaxed);
         let (mut seen, mut most) = (0, 0);
         while seen < asked {
@@ -186,7 +178,7 @@ impl AsyncWrite for Greedy {
 #[test]
 fn an_http_client_that_takes_a_long_answer_lets_others_have_their_turn() {
     let node = bare::node(1, LogMode::Off, STILL);
-    beside(core(0, 1), &node, async {
+    beside(empty_shard(0, 1), &node, async {
         let store = Handle::on_core(Arc::clone(&node), ShardId(0));
         let rows = 20_000;
         for numbers in (0..rows).collect::<Vec<_>>().chunks(5000) {
@@ -249,7 +241,7 @@ fn the_bytes_of_open_requests_are_bounded() {
 
     let node = bare::node(1, LogMode::Always, STILL);
     let _stop = connect(&node, server);
-    beside(core(0, 1), &node, async {
+    beside(empty_shard(0, 1), &node, async {
         let (mut taken, mut idle) = (0, 0);
         while idle < 1000 {
             yield_now().await;
@@ -271,7 +263,7 @@ fn the_bytes_of_open_requests_are_bounded() {
 /// The members of a chat on the other shard have not got its delivery when the process stops.
 #[test]
 fn what_a_stop_left_open_goes_out_without_a_request() {
-    let (mut before, mut out) = (core(0, 2), Output::default());
+    let (mut before, mut out) = (empty_shard(0, 2), Output::default());
     before.tick(now());
     let shards = ShardCount::new(2).unwrap();
     let mut router = Router::new(ShardId(0), shards, KeyHasher::new(SEED), 1);
@@ -286,7 +278,7 @@ fn what_a_stop_left_open_goes_out_without_a_request() {
     }
     assert_eq!(out.messages.len(), 1, "a delivery, which is lost");
 
-    let mut after = core(0, 2);
+    let mut after = empty_shard(0, 2);
     for record in out.records.payloads() {
         after.replay(record).unwrap();
     }
@@ -311,31 +303,7 @@ fn chat(number: usize) -> String {
     format!("g{number:05}")
 }
 
-/// The only shard of a node, driven by hand.
-struct Alone {
-    core: Shard,
-    out: Output,
-}
-
-impl Alone {
-    fn new() -> Self {
-        let mut core = core(0, 1);
-        core.tick(now());
-        Self { core, out: Output::default() }
-    }
-
-    /// Runs an operation, with everything that follows from it.
-    fn run(&mut self, op: Op) -> Answer {
-        let to = ReplyTo { core: ShardId(0), entry: 0, part: 0 };
-        self.core.operation(to, op, &mut self.out);
-        while !self.out.messages.is_empty() {
-            for (_, envelope) in std::mem::take(&mut self.out.messages) {
-                self.core.message(envelope, &mut self.out);
-            }
-        }
-        self.out.answers.pop().expect("an answer").answer
-    }
-
+impl LoneShard {
     /// Imports so many rows of the user `a`. Few of them are pinned.
     fn fill(&mut self, rows: usize) {
         for numbers in (0..rows).collect::<Vec<_>>().chunks(2000) {
@@ -349,14 +317,13 @@ impl Alone {
                 .map(|n| json!({"user_id": "a", "chat_id": chat(*n), "is_top": pin(n)}))
                 .collect();
             let lines = command(Kind::Import, json!({"chats": chats, "members": members}));
-            let Command::Import(import) = lines else { panic!("an import") };
-            let answer = self.run(Op::Import(import.into(), Vec::new()));
+            let answer = self.run(operation(lines));
             assert!(matches!(answer, Answer::Done(Ok(_))));
         }
     }
 
     fn ask(&mut self, kind: Kind, arguments: Value) -> Answer {
-        self.run(operation(kind, arguments))
+        self.run(operation(command(kind, arguments)))
     }
 
     /// A list, and the steps that it took; `meanwhile` runs between them.
@@ -400,14 +367,14 @@ impl Alone {
 
 #[test]
 fn a_sync_over_many_rows_takes_steps_and_misses_no_change_between_them() {
-    let mut shard = Alone::new();
+    let mut shard = LoneShard::new(NOW);
     let rows = 2 * LOOK_ROWS + 100;
     shard.fill(rows);
     let mut device: BTreeMap<String, Flag> = BTreeMap::new();
     let (mut since, mut pages, mut changed) = (json!(null), 0, 0..rows);
     loop {
         // Rows that the page has passed change as well as rows that it has not reached.
-        let mut change = |shard: &mut Alone| {
+        let mut change = |shard: &mut LoneShard| {
             for n in [changed.next(), changed.next_back()].into_iter().flatten() {
                 let flags = json!({"user_id": "a", "chat_id": chat(n), "is_mute": 1});
                 shard.ask(Kind::SetFlags, flags);
@@ -440,7 +407,7 @@ fn a_sync_over_many_rows_takes_steps_and_misses_no_change_between_them() {
 
 #[test]
 fn a_long_list_takes_many_steps_and_is_that_of_one_instant() {
-    let mut shard = Alone::new();
+    let mut shard = LoneShard::new(NOW);
     let rows = 10 * SCAN_ROWS;
     shard.fill(rows);
     let pinned = (0..rows).rev().filter(|n| n % 1000 == 7);
@@ -450,7 +417,7 @@ fn a_long_list_takes_many_steps_and_is_that_of_one_instant() {
         list.items.iter().map(|row| row.chat_id.to_string()).collect()
     };
 
-    let pin = |shard: &mut Alone, number: usize, is_top: u8| {
+    let pin = |shard: &mut LoneShard, number: usize, is_top: u8| {
         let flags = json!({"user_id": "a", "chat_id": chat(number), "is_top": is_top});
         shard.ask(Kind::SetFlags, flags);
     };
@@ -477,7 +444,7 @@ fn a_long_list_takes_many_steps_and_is_that_of_one_instant() {
 /// A giant group and a giant list: each step of `verify` returns a page of one of them.
 #[test]
 fn verify_looks_at_a_giant_in_many_steps() {
-    let mut shard = Alone::new();
+    let mut shard = LoneShard::new(NOW);
     let entries = 10 * SCAN_ROWS + 7;
     let group = json!([{"id": "giant", "type": 2, "creator_id": "m"}]);
     let members: Vec<_> =
@@ -489,8 +456,7 @@ fn verify_looks_at_a_giant_in_many_steps() {
         (0..entries).map(|n| json!({"user_id": "many", "chat_id": format!("g{n}")})).collect();
     for (chats, members) in [(group, json!(members)), (json!(chats), json!(rows))] {
         let lines = command(Kind::Import, json!({"chats": chats, "members": members}));
-        let Command::Import(import) = lines else { panic!("an import") };
-        assert!(matches!(shard.run(Op::Import(import.into(), Vec::new())), Answer::Done(Ok(_))));
+        assert!(matches!(shard.run(operation(lines)), Answer::Done(Ok(_))));
     }
 
     let mut router = Router::new(ShardId(0), ShardCount::new(1).unwrap(), KeyHasher::new(SEED), 1);
@@ -498,7 +464,7 @@ fn verify_looks_at_a_giant_in_many_steps() {
     router.submit((), command(Kind::Verify, json!({})), &mut asked);
     let outcome = loop {
         let (_, to, op) = asked.pop().expect("it asks one thing after the other");
-        shard.core.operation(to, op, &mut shard.out);
+        shard.shard.operation(to, op, &mut shard.out);
         let answer = shard.out.answers.pop().unwrap().answer;
         most = most.max(match &answer {
             Answer::VerifySlots(view) | Answer::VerifyPage(view, _) => {
@@ -524,34 +490,33 @@ fn verify_looks_at_a_giant_in_many_steps() {
 /// memory. Each member has one, for its id.
 #[test]
 fn a_giant_is_dissolved_in_many_steps() {
-    let mut shard = Alone::new();
+    let mut shard = LoneShard::new(NOW);
     let members = 9000;
     let user = |n: usize| json!({"user_id": format!("user-{n:->60}"), "chat_id": "giant"});
     let chats = json!([{"id": "giant", "type": 2, "creator_id": "m"}]);
     let lines = json!({"chats": chats, "members": (0..members).map(user).collect::<Vec<_>>()});
-    let Command::Import(import) = command(Kind::Import, lines) else { panic!("an import") };
-    assert!(matches!(shard.run(Op::Import(import.into(), Vec::new())), Answer::Done(Ok(_))));
+    let imported = shard.run(operation(command(Kind::Import, lines)));
+    assert!(matches!(imported, Answer::Done(Ok(_))));
 
     let (mut steps, mut most, mut answers) = (0, 0, 0);
-    let Alone { core, out } = &mut shard;
+    let LoneShard { shard, out, .. } = &mut shard;
     let mut step = |step: &mut dyn FnMut(&mut Shard, &mut Output)| {
-        let info = measure(|| step(core, out));
+        let info = measure(|| step(shard, out));
         steps += 1;
         most = most.max(info.count_total).max(info.count_current.unsigned_abs());
         answers += out.answers.drain(..).count();
         out.records.clear();
         std::mem::take(&mut out.messages)
     };
-    let to = ReplyTo { core: ShardId(0), entry: 0, part: 0 };
-    let mut dissolve = Some(operation(Kind::Dissolve, json!({"chat_id": "giant"})));
-    let mut messages = step(&mut |core, out| core.operation(to, dissolve.take().unwrap(), out));
+    let mut dissolve = Some(operation(command(Kind::Dissolve, json!({"chat_id": "giant"}))));
+    let mut messages = step(&mut |shard, out| shard.operation(TO, dissolve.take().unwrap(), out));
     while let Some((_, envelope)) = messages.pop() {
         let mut envelope = Some(envelope);
-        messages.extend(step(&mut |core, out| core.message(envelope.take().unwrap(), out)));
+        messages.extend(step(&mut |shard, out| shard.message(envelope.take().unwrap(), out)));
     }
     let mut has_more = true;
     while has_more {
-        step(&mut |core, _| has_more = core.sweep_some());
+        step(&mut |shard, _| has_more = shard.sweep_some());
     }
     assert_eq!(answers, 1);
     assert!(most <= 1024, "{most} pieces of memory in one of {steps} steps");
@@ -562,11 +527,11 @@ fn a_giant_is_dissolved_in_many_steps() {
 #[test]
 fn a_snapshot_of_little_is_one_slice_and_one_of_much_has_bounded_ones() {
     let slices = |rows: usize| {
-        let mut shard = Alone::new();
+        let mut shard = LoneShard::new(NOW);
         shard.fill(rows);
-        let core = &mut shard.core;
-        core.begin_snapshot(1);
-        let slices = std::iter::from_fn(|| Some(core.next_captures(512)));
+        let shard = &mut shard.shard;
+        shard.begin_snapshot(1);
+        let slices = std::iter::from_fn(|| Some(shard.next_captures(512)));
         let slices = slices.take_while(|slice| !slice.is_empty());
         slices.map(|slice| slice.iter().map(SlotCapture::records).sum::<u64>()).collect::<Vec<_>>()
     };

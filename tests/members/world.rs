@@ -463,8 +463,8 @@ impl Life {
             Snapshotter::new(of.disk.clone(), node_id, &info, requests, policy, &covered, trimmer)
                 .slices_of(2)
                 .raising(recovered.baseline);
-        let cores = recovered.shards.into_iter().map(|core| {
-            let local = LocalWorker::new(Worker::new(core, Arc::clone(&info), seed));
+        let cores = recovered.shards.into_iter().map(|shard| {
+            let local = LocalWorker::new(Worker::new(shard, Arc::clone(&info), seed));
             let serving = Box::pin(local.serve());
             SimCore { serving, wake: Arc::new(Flag(AtomicBool::new(true))) }
         });

@@ -81,9 +81,9 @@ enum Pause {
     Steps(usize),
     /// The node crashes and starts from its log.
     Crash(u16),
-    /// The node starts from its log and a snapshot, which was begun on one core `steps` steps
+    /// The node starts from its log and a snapshot, which was begun on one shard `steps` steps
     /// before.
-    Snapshot { core: u16, captured: usize, steps: usize, shards: u16 },
+    Snapshot { at: u16, captured: usize, steps: usize, shards: u16 },
 }
 
 fn pause() -> impl Strategy<Value = Pause> {
@@ -91,7 +91,7 @@ fn pause() -> impl Strategy<Value = Pause> {
         20 => (0..8_usize).prop_map(Pause::Steps),
         1 => (1..5_u16).prop_map(Pause::Crash),
         1 => (0..4_u16, 0..3000_usize, 0..12_usize, 1..5_u16)
-            .prop_map(|(core, captured, steps, shards)| Pause::Snapshot { core, captured, steps, shards }),
+            .prop_map(|(at, captured, steps, shards)| Pause::Snapshot { at, captured, steps, shards }),
     ]
 }
 
@@ -143,9 +143,9 @@ fn race(asks: &[(Ask, u16, Pause)], seed: u64) -> Result<(), TestCaseError> {
         match *pause {
             Pause::Steps(steps) => (0..steps).for_each(|_| _ = node.step()),
             Pause::Crash(shards) => node.restart(shards),
-            Pause::Snapshot { core, captured, steps, shards } => {
-                node.begin_snapshot(core);
-                node.capture(core, captured);
+            Pause::Snapshot { at, captured, steps, shards } => {
+                node.begin_snapshot(at);
+                node.capture(at, captured);
                 (0..steps).for_each(|_| _ = node.step());
                 let snapshot = node.finish_snapshot();
                 // The snapshot alone is a state to start from too.

@@ -85,7 +85,7 @@ fn writes() -> impl Iterator<Item = Kind> {
 }
 
 fn refuse_growth(node: &mut SimNode, why: Option<&Error>) {
-    (0..SHARDS).for_each(|shard| node.core(ShardId(shard)).refuse_growth(why.cloned()));
+    (0..SHARDS).for_each(|shard| node.shard(ShardId(shard)).refuse_growth(why.cloned()));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn not_applied_is_never_said_of_what_was_applied_in_part() {
                 let before = node.state();
                 let ticket = node.submit(0, example(kind));
                 let went_on = (0..steps).take_while(|_| node.step()).count() == steps;
-                node.core(shard).refuse_writes(Some(refusal()));
+                node.shard(shard).refuse_writes(Some(refusal()));
                 node.settle();
                 let outcome = node.take(ticket).unwrap();
                 let place = format!("{}, {shard:?} after {steps} steps", kind.name());
@@ -189,9 +189,9 @@ fn the_fast_path_refuses_another_version_too() {
         };
         let seq = Sequence::ZERO;
         let read = MarkReadRef { user_id, chat_id, seq, idempotency_key: None, if_version };
-        node.at_core(0, |core, out| {
-            let advanced = core.fast_advance(advance, out).unwrap().map(drop);
-            let read = core.fast_mark_read(read, out).unwrap().map(drop);
+        node.at_shard(0, |shard, out| {
+            let advanced = shard.fast_advance(advance, out).unwrap().map(drop);
+            let read = shard.fast_mark_read(read, out).unwrap().map(drop);
             [advanced, read].map(|outcome| outcome.map_err(|error| error.code))
         })
     };

@@ -532,9 +532,9 @@ impl Node {
             Snapshotter::new(disk.clone(), node_id, &info, requests, policy, &covered, trimmer)
                 .slices_of(2)
                 .raising(recovered.baseline);
-        let start_core = |mut core: chatshard::shard::Shard| {
-            core.remember_at_least(seed % 40);
-            let local = LocalWorker::new(Worker::new(core, Arc::clone(&info), seed));
+        let start_core = |mut shard: chatshard::shard::Shard| {
+            shard.remember_at_least(seed % 40);
+            let local = LocalWorker::new(Worker::new(shard, Arc::clone(&info), seed));
             local.start();
             let serving = Box::pin(local.clone().serve());
             SimCore { local, serving, wake: Arc::new(Flag(AtomicBool::new(true))) }

@@ -63,24 +63,24 @@ fn run_fast(
     let told = |result: Result<(), Error>, out: &mut BytesMut| {
         result.unwrap_or_else(|error| encode_error(id, &error, out));
     };
-    node.at_core(0, |core, records| {
+    node.at_shard(0, |shard, records| {
         match command {
             PlainCommand::List { user_id } => {
-                fast_path::write_list(id, core.read_list(user_id, fast_path::ROWS_MAX)?, &mut out);
+                fast_path::write_list(id, shard.read_list(user_id, fast_path::ROWS_MAX)?, &mut out);
             }
             PlainCommand::Detail { ids, user_id } => {
-                core.read_details(ids, user_id, |items| {
+                shard.read_details(ids, user_id, |items| {
                     fast_path::write_detail(id, items, &mut out)
                 })?;
             }
             PlainCommand::Advance(advance) => {
                 let write = |reply: AdvanceReply| fast_path::write_advance(id, &reply, &mut out);
-                let done = core.fast_advance(advance, records)?.map(write);
+                let done = shard.fast_advance(advance, records)?.map(write);
                 told(done, &mut out);
             }
             PlainCommand::MarkRead(read) => {
                 let write = |reply: MarkReadReply| fast_path::write_mark_read(id, &reply, &mut out);
-                let done = core.fast_mark_read(read, records)?.map(write);
+                let done = shard.fast_mark_read(read, records)?.map(write);
                 told(done, &mut out);
             }
         }

@@ -18,9 +18,9 @@ pub const HASH_SEED: u64 = 7;
 /// Starts a node from the records, and checks that it runs.
 pub fn run(input: &[u8]) {
     let mut records = Vec::new();
-    let mut core = Shard::new(ShardId(0), ShardCount::new(1).unwrap(), KeyHasher::new(HASH_SEED));
+    let mut shard = Shard::new(ShardId(0), ShardCount::new(1).unwrap(), KeyHasher::new(HASH_SEED));
     for record in numbered(Bytes(input).pieces()) {
-        if core.replay(&record).is_err() {
+        if shard.replay(&record).is_err() {
             return;
         }
         records.push(record);

@@ -16,8 +16,8 @@ use crate::common::sim::SimSnapshot;
 /// Starts a node from the blocks, and checks that it runs.
 pub fn run(input: &[u8]) {
     let blocks: Vec<Vec<u8>> = Bytes(input).pieces().into_iter().map(<[u8]>::to_vec).collect();
-    let mut core = Shard::new(ShardId(0), ShardCount::new(1).unwrap(), KeyHasher::new(HASH_SEED));
-    if blocks.iter().try_for_each(|block| core.restore(block)).is_err() {
+    let mut shard = Shard::new(ShardId(0), ShardCount::new(1).unwrap(), KeyHasher::new(HASH_SEED));
+    if blocks.iter().try_for_each(|block| shard.restore(block)).is_err() {
         return;
     }
     let snapshot = SimSnapshot { blocks, log_start: 0 };

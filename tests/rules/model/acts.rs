@@ -356,7 +356,7 @@ fn fate() -> impl Strategy<Value = Fate> {
     prop_oneof![
         16 => Just(Fate::Lives),
         1 => (1..6_u16).prop_map(Fate::Crash),
-        1 => (1..6_u16, 0..5_u16).prop_map(|(shards, core)| Fate::CrashWithSnapshot(shards, core)),
+        1 => (1..6_u16, 0..5_u16).prop_map(|(shards, at)| Fate::CrashWithSnapshot(shards, at)),
         2 => inside,
     ]
 }

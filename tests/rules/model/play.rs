@@ -92,9 +92,9 @@ impl Play {
     }
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
-        if let Fate::CrashWithSnapshot(_, core) = step.fate {
-            self.node.begin_snapshot(core);
-            self.node.capture(core, 500);
+        if let Fate::CrashWithSnapshot(_, at) = step.fate {
+            self.node.begin_snapshot(at);
+            self.node.capture(at, 500);
         }
         let request = match &step.act {
             Act::Write(write, key, wanted) => Some(self.request(write, *key, *wanted)),
@@ -207,9 +207,9 @@ impl Play {
         shards: u16,
         snapshot_from: Option<u16>,
     ) -> Option<Answer> {
-        if let Some(core) = snapshot_from {
-            self.node.begin_snapshot(core);
-            self.node.capture(core, 300);
+        if let Some(at) = snapshot_from {
+            self.node.begin_snapshot(at);
+            self.node.capture(at, 300);
         }
         let kind = Kind::from_name(name).unwrap();
         let first = Command::from_json(kind, arguments.clone()).and_then(|command| {
