@@ -61,7 +61,7 @@ mac:
 
 # Whether the benchmarks work; the figures mean nothing
 benches-once:
-    CHATSHARD_BENCH_CHATS=1000 cargo test --locked --features "{{features}}" --bench frame --bench shard --bench log --bench end_to_end --bench giants --bench scaling
+    CHATSHARD_BENCH_CHATS=1000 cargo test --locked --features "{{features}}" --bench frame --bench shard --bench log --bench end_to_end --bench giants --bench neighbors --bench scaling
 
 # A stripped `dist` build as an archive with its checksum, in target/release-tarball
 release-tarball:

@@ -1,413 +1,179 @@
-//! Cost of giants, for themselves and for other clients: a user with 50 000 chats, a group with 100
-//! 000 members, totals of many users. It runs a real server in this process, on one shard, through
-//! its socket.
+//! What giants cost by their size, in one shard with its router: no sockets, no log, no frames.
+//! `neighbors.rs` measures what others wait meanwhile.
 //!
 //! ```text
-//! cargo bench --bench giants             the sizes above
-//! cargo bench --bench giants -- group    only `conversations`, `totals`, `group` or `advances`
-//! cargo bench --bench giants -- --test   small sizes, to see that it works
+//! cargo bench --bench giants               all sizes
+//! cargo bench --bench giants -- advance    only the benchmarks with this name
 //! ```
 //!
-//! A neighbor requests a short list every millisecond on a connection of its own. Its latency
-//! counts from the time at which the request was due. The report has its latencies in quiet beside
-//! those during each work. Compare figures only within one run on one machine.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
-#![allow(clippy::print_stdout)]
-// The test server is shared with the tests, which use more of it.
+//! The group `kept index` has the cost of an alternative to `conversations`: an index of each user's
+//! conversations in order, which every message updates for every member of its chat. It is as plain
+//! as possible.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+// The lone shard is shared with the tests, which use more of it.
 #![allow(dead_code)]
 
-#[path = "../tests/common/priority.rs"]
-mod priority;
-#[path = "../tests/common/server.rs"]
-mod server;
+#[path = "../tests/common/lone_shard.rs"]
+mod lone_shard;
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
-use chatshard::client::{ClientOptions, Connection};
-use chatshard::command::{self, Kind, Reply};
-use comfy_table::{Table, presets};
-use hdrhistogram::Histogram;
+use chatshard::command::{Command, Kind};
+use criterion::{BatchSize, BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
+use lone_shard::LoneShard;
 use serde_json::{Value, json};
-use server::TestServer;
-use tokio::runtime::Runtime;
 
 /// The allocator of the server.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Interval of the neighbor's requests.
-const NEIGHBOUR_EVERY: Duration = Duration::from_millis(1);
-const IMPORT_LINES: usize = 4000;
+const NOW: u64 = 1_767_225_600_000;
+/// Chats of one import, each with two members.
+const CHATS_AN_IMPORT: usize = 1000;
+/// Chats of each user in `kept index`.
+const CHATS_A_USER: usize = 50;
 
-struct Sizes {
-    chats: usize,
-    members: usize,
-    users: usize,
-    chats_a_user: usize,
-    pages: usize,
-    advances: usize,
-}
-
-const FULL: Sizes = Sizes {
-    chats: 50_000,
-    members: 100_000,
-    users: 1000,
-    chats_a_user: 50,
-    pages: 200,
-    advances: 100_000,
-};
-const SMALL: Sizes =
-    Sizes { chats: 300, members: 500, users: 20, chats_a_user: 5, pages: 3, advances: 100 };
-
-/// A connection that is driven step by step.
-struct Caller {
-    runtime: Runtime,
-    connection: Connection,
-}
-
-impl Caller {
-    fn connect(server: &TestServer) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let options = ClientOptions::default();
-        let (connection, _) =
-            runtime.block_on(Connection::connect(server.tcp(), &options)).unwrap();
-        Self { runtime, connection }
-    }
-
-    fn ask(&mut self, name: &str, arguments: Value) -> Reply {
-        self.run(&command(name, arguments))
-    }
-
-    fn run(&mut self, command: &command::Command) -> Reply {
-        self.connection.send(command).unwrap();
-        let answer = self.runtime.block_on(async {
-            self.connection.flush().await.unwrap();
-            self.connection.receive().await.unwrap()
-        });
-        answer.outcome.unwrap()
-    }
-
-    /// Sends many requests, sixteen at a time.
-    fn pipeline(&mut self, commands: impl Iterator<Item = command::Command>) {
-        for command in commands {
-            self.connection.send(&command).unwrap();
-            if self.connection.in_flight() >= 16 {
-                self.settle();
-            }
-        }
-        self.settle();
-    }
-
-    fn settle(&mut self) {
-        self.runtime.block_on(async {
-            self.connection.flush().await.unwrap();
-            while self.connection.in_flight() > 0 {
-                self.connection.receive().await.unwrap().outcome.unwrap();
-            }
-        });
-    }
-}
-
-fn command(name: &str, arguments: Value) -> command::Command {
-    command::Command::from_json(Kind::from_name(name).unwrap(), arguments).unwrap()
-}
-
-type Latencies = Histogram<u64>;
-
-/// Result of a piece of work.
-struct Seen {
-    /// Duration of each of its parts.
-    parts: Latencies,
-    /// CPU time of the whole work in milliseconds: server, load and neighbor.
-    cpu_ms: f64,
-    /// The neighbor's latencies meanwhile.
-    neighbour: Latencies,
-}
-
-/// Runs `work` while the neighbor sends requests. Returns the duration of each part, and the
-/// neighbor's latencies.
-fn beside_neighbour(server: &TestServer, work: impl FnOnce() -> Latencies) -> Seen {
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut neighbour = Caller::connect(server);
-    let asking = {
-        let stop = Arc::clone(&stop);
-        let list = command("list", json!({"user_id": "neighbour"}));
-        std::thread::spawn(move || {
-            if !priority::come_first() {
-                println!("(the neighbour has no priority: it also waits for its turn on a core)");
-            }
-            let mut latencies = Latencies::new(3).unwrap();
-            let mut next = Instant::now();
-            while !stop.load(Ordering::Relaxed) {
-                next += NEIGHBOUR_EVERY;
-                std::thread::sleep(next.saturating_duration_since(Instant::now()));
-                neighbour.run(&list);
-                latencies.record(micros(next.elapsed())).unwrap();
-            }
-            latencies
-        })
-    };
-    let cpu = cpu_ms();
-    let parts = work();
-    let cpu_ms = cpu_ms() - cpu;
-    stop.store(true, Ordering::Relaxed);
-    Seen { parts, cpu_ms, neighbour: asking.join().unwrap() }
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap().max(1)
-}
-
-/// Runs a function many times, and measures each run.
-fn timed(times: usize, mut run: impl FnMut(usize)) -> Latencies {
-    let mut latencies = Latencies::new(3).unwrap();
-    for number in 0..times {
-        let started = Instant::now();
-        run(number);
-        latencies.record(micros(started.elapsed())).unwrap();
-    }
-    latencies
-}
-
-/// CPU time of this process in milliseconds: server and load together.
-fn cpu_ms() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    ticks as f64 * 10.0
-}
-
-struct Report {
-    table: Table,
-}
-
-impl Report {
-    fn new() -> Self {
-        let mut table = Table::new();
-        table.load_style(presets::UTF8_FULL_CONDENSED);
-        table.set_header([
-            "work",
-            "times",
-            "p50 us",
-            "p99 us",
-            "max us",
-            "CPU ms each",
-            "neighbour p50 us",
-            "p99 us",
-            "p99.9 us",
-        ]);
-        Self { table }
-    }
-
-    fn add(&mut self, what: &str, Seen { parts, cpu_ms, neighbour }: &Seen) {
-        self.table.add_row([
-            what.to_owned(),
-            parts.len().to_string(),
-            parts.value_at_quantile(0.5).to_string(),
-            parts.value_at_quantile(0.99).to_string(),
-            parts.max().to_string(),
-            format!("{:.2}", cpu_ms / parts.len() as f64),
-            neighbour.value_at_quantile(0.5).to_string(),
-            neighbour.value_at_quantile(0.99).to_string(),
-            neighbour.value_at_quantile(0.999).to_string(),
-        ]);
-    }
-}
-
-/// Creates `chats` chats of one user, and as many rows of other users.
-fn load(caller: &mut Caller, user: &str, prefix: &str, chats: usize) {
-    let numbers: Vec<usize> = (0..chats).collect();
-    for group in numbers.chunks(IMPORT_LINES / 3) {
-        let id = |number: &usize| format!("{prefix}{number:016x}");
-        let lines: Vec<Value> = group
-            .iter()
-            .map(|number| {
-                json!({"id": id(number), "type": 2, "creator_id": "m",
-                       "last_sequence": 9, "last_time": 1_000_000 + number * 7919 % 1_000_003})
-            })
-            .collect();
-        let members: Vec<Value> = group
-            .iter()
-            .flat_map(|number| {
-                [
-                    json!({"user_id": user, "chat_id": id(number), "max_read_seq": number % 10}),
-                    json!({"user_id": format!("other{}", number % 97), "chat_id": id(number)}),
-                ]
-            })
-            .collect();
-        caller.ask("import", json!({"chats": lines, "members": members}));
-    }
-}
-
-fn main() {
-    // As with criterion: `cargo bench` measures, `cargo test` only runs.
+/// As criterion sees it: `cargo bench` measures, `cargo test` and `--test` only run.
+fn is_test() -> bool {
     let has = |flag: &str| std::env::args().any(|argument| argument == flag);
-    let sizes = if has("--bench") && !has("--test") { FULL } else { SMALL };
-    let server =
-        TestServer::start(&[("shards", "1"), ("pin", "true"), ("snapshot_interval_s", "0")]);
-    let mut caller = Caller::connect(&server);
-    caller.ask("create", json!({"type": 1, "creator_id": "m", "user_ids": ["neighbour", "m"]}));
-    load(&mut caller, "heavy", "h", sizes.chats);
-    for user in 0..sizes.users {
-        load(&mut caller, &format!("user{user}"), &format!("u{user}-"), sizes.chats_a_user);
-    }
-    let mut report = Report::new();
-    let quiet =
-        beside_neighbour(&server, || timed(200, |_| std::thread::sleep(Duration::from_millis(5))));
-    report.add("nothing, for a second", &quiet);
-    let asked: Vec<String> =
-        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let is_asked = |part: &str| asked.is_empty() || asked.iter().any(|asked| asked == part);
-    if is_asked("conversations") {
-        conversations(&server, &mut caller, &sizes, &mut report);
-    }
-    if is_asked("totals") {
-        totals(&server, &mut caller, &sizes, &mut report);
-    }
-    if is_asked("group") || is_asked("advances") {
-        group(&server, &mut caller, &sizes, &mut report);
-    }
-    println!("{}", report.table);
-    if is_asked("advances") {
-        advances(&mut caller, &sizes);
-    }
-    if is_asked("conversations") {
-        kept_index(&sizes);
-    }
-    let verified = serde_json::to_value(caller.ask("verify", json!({}))).unwrap();
-    assert_eq!(verified["differences"], 0, "{verified}");
-    drop(caller);
-    server.stop();
+    !has("--bench") || has("--test")
 }
 
-fn conversations(server: &TestServer, caller: &mut Caller, sizes: &Sizes, report: &mut Report) {
-    let pages = |caller: &mut Caller, filter: Value| {
-        let mut cursor = Value::Null;
-        timed(sizes.pages, |_| {
-            let mut asked = json!({"user_id": "heavy", "limit": 50, "cursor": cursor});
-            asked.as_object_mut().unwrap().extend(filter.as_object().unwrap().clone());
-            let reply = serde_json::to_value(caller.ask("conversations", asked)).unwrap();
-            assert!(!reply["items"].as_array().unwrap().is_empty());
-            cursor = reply["next_cursor"].clone();
-        })
-    };
-    let chats = sizes.chats;
-    let seen = beside_neighbour(server, || pages(caller, json!({})));
-    report.add(&format!("a page of 50 of {chats} conversations"), &seen);
-    let seen = beside_neighbour(server, || pages(caller, json!({"unread_only": true})));
-    report.add("the same, unread only", &seen);
-    let asked = json!({"user_id": "user0", "limit": 50});
-    let small = beside_neighbour(server, || {
-        timed(sizes.pages, |_| drop(caller.ask("conversations", asked.clone())))
-    });
-    report.add(&format!("a page of {} conversations", sizes.chats_a_user), &small);
+/// Sizes of giants, or small ones to see that a benchmark works.
+fn sizes(measured: [usize; 3]) -> [usize; 3] {
+    if is_test() { [2, 10, 100] } else { measured }
 }
 
-fn totals(server: &TestServer, caller: &mut Caller, sizes: &Sizes, report: &mut Report) {
-    let users: Vec<String> = (0..sizes.users).map(|user| format!("user{user}")).collect();
-    let seen = beside_neighbour(server, || {
-        timed(sizes.pages / 10 + 1, |_| {
-            let reply = caller.ask("unread", json!({"user_ids": users}));
-            let reply = serde_json::to_value(reply).unwrap();
-            assert!(reply["items"][0]["messages"].as_u64().unwrap() > 0);
-        })
-    });
-    report
-        .add(&format!("unread of {} users, {} chats each", sizes.users, sizes.chats_a_user), &seen);
-    let seen = beside_neighbour(server, || {
-        timed(sizes.pages / 10 + 1, |_| drop(caller.ask("unread", json!({"user_ids": ["heavy"]}))))
-    });
-    report.add(&format!("unread of a user with {} chats", sizes.chats), &seen);
-    let seen = beside_neighbour(server, || {
-        timed(sizes.pages / 10 + 1, |_| drop(caller.ask("sync", json!({"user_id": "heavy"}))))
-    });
-    report.add("the first 1000 changes of that user", &seen);
+fn command(name: &str, arguments: Value) -> Command {
+    Command::from_json(Kind::from_name(name).unwrap(), arguments).unwrap()
 }
 
-fn group(server: &TestServer, caller: &mut Caller, sizes: &Sizes, report: &mut Report) {
-    let members: Vec<String> = (0..sizes.members).map(|number| format!("member{number}")).collect();
-    for (id, a_call) in [("giant", 500), ("giant at once", 10_000)] {
-        let calls: Vec<&[String]> = members.chunks(a_call).collect();
-        let seen = beside_neighbour(server, || {
-            timed(calls.len(), |number| {
-                let users = calls[number];
-                if number == 0 {
-                    let create = json!({"id": id, "type": 2, "creator_id": "m", "user_ids": users});
-                    caller.ask("create", create);
-                } else {
-                    caller.ask("add_members", json!({"chat_id": id, "user_ids": users}));
-                }
-            })
+fn create(members: usize) -> Command {
+    let users: Vec<String> = (0..members).map(|number| format!("member{number}")).collect();
+    command("create", json!({"id": "giant", "type": 2, "creator_id": "m", "user_ids": users}))
+}
+
+/// A group is created with all of its members in one call.
+fn group_created(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("create");
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
+    for members in sizes([100, 1000, 10_000]) {
+        let create = create(members);
+        group.bench_function(BenchmarkId::from_parameter(members), |bencher| {
+            bencher.iter_batched(
+                || (LoneShard::new(NOW), create.clone()),
+                |(mut lone, create)| {
+                    lone.call(create).unwrap();
+                    lone
+                },
+                BatchSize::PerIteration,
+            );
         });
-        report.add(&format!("a group of {} made, {a_call} a call", sizes.members), &seen);
     }
-    let pair = json!({"id": "pair", "type": 2, "creator_id": "m", "user_ids": ["a", "b"]});
-    caller.ask("create", pair);
+    group.finish();
 }
 
-/// Cost of the alternative: an ordered index of each user's conversations, which every message
-/// updates for every member of its chat. It is as plain as possible, and on this thread alone.
-fn kept_index(sizes: &Sizes) {
-    type Index = BTreeSet<(Reverse<u64>, String)>;
-    let id = |number: usize| format!("h{number:016x}");
-    let of = |chats: usize| -> Index { (0..chats).map(|n| (Reverse(n as u64), id(n))).collect() };
-    let mut time = 10_000_000_u64;
-    for members in [2, 100, sizes.members] {
-        let mut indexes: Vec<Index> = (0..members).map(|_| of(sizes.chats_a_user)).collect();
-        let mut last = 0;
-        let rounds = (200_000 / members).clamp(1, 1000);
-        let started = Instant::now();
-        for _ in 0..rounds {
-            time += 1;
-            for index in &mut indexes {
-                let old = (Reverse(last), id(0));
-                index.remove(&old);
-                index.insert((Reverse(time), old.1));
-            }
-            last = time;
+/// Messages to a group of this size.
+fn advances(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("advance");
+    for members in sizes([2, 100, 100_000]) {
+        let mut lone = LoneShard::new(NOW);
+        lone.call(create(members)).unwrap();
+        let arguments = json!({"chat_id": "giant", "allocate": 1, "sender_id": "member0"});
+        let advance = command("advance", arguments);
+        group.bench_function(BenchmarkId::from_parameter(members), |bencher| {
+            bencher.iter_batched(
+                || advance.clone(),
+                |advance| lone.call(advance).unwrap(),
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+/// A shard with this many chats of the user `heavy`.
+fn with_chats(chats: usize) -> LoneShard {
+    let mut lone = LoneShard::new(NOW);
+    let numbers: Vec<usize> = (0..chats).collect();
+    for numbers in numbers.chunks(CHATS_AN_IMPORT) {
+        let id = |number: usize| format!("h{number:016x}");
+        let chat = |number: usize| {
+            json!({"id": id(number), "type": 2, "creator_id": "m", "last_sequence": 9,
+                   "last_time": 1_000_000 + number * 7919 % 1_000_003})
+        };
+        let rows = |number: usize| {
+            [
+                json!({"user_id": "heavy", "chat_id": id(number), "max_read_seq": number % 10}),
+                json!({"user_id": format!("other{}", number % 97), "chat_id": id(number)}),
+            ]
+        };
+        let chats: Vec<Value> = numbers.iter().copied().map(chat).collect();
+        let members: Vec<Value> = numbers.iter().copied().flat_map(rows).collect();
+        lone.call(command("import", json!({"chats": chats, "members": members}))).unwrap();
+    }
+    lone
+}
+
+/// What a user with this many chats asks.
+fn reads(criterion: &mut Criterion) {
+    let asked = [
+        ("list", json!({"user_id": "heavy"})),
+        ("conversations", json!({"user_id": "heavy", "limit": 50})),
+        ("unread", json!({"user_ids": ["heavy"]})),
+        ("sync", json!({"user_id": "heavy"})),
+    ];
+    for (name, arguments) in asked {
+        let mut group = criterion.benchmark_group(name);
+        for chats in sizes([50, 5000, 50_000]) {
+            let mut lone = with_chats(chats);
+            let asked = command(name, arguments.clone());
+            group.bench_function(BenchmarkId::from_parameter(chats), |bencher| {
+                bencher.iter_batched(
+                    || asked.clone(),
+                    |asked| lone.call(asked).unwrap(),
+                    BatchSize::SmallInput,
+                );
+            });
         }
-        let each = started.elapsed().as_secs_f64() * 1e6 / rounds as f64;
-        println!(
-            "kept index: a message to a chat of {members}: {each:.1} us for its members' indexes"
-        );
+        group.finish();
     }
-    let index = of(sizes.chats);
-    let page = timed(sizes.pages, |_| assert!(index.iter().take(50).count() > 0));
-    println!(
-        "kept index: a page of 50 of {} conversations: p50 {} us, and at least {} bytes a row",
-        sizes.chats,
-        page.value_at_quantile(0.5),
-        size_of::<(Reverse<u64>, String)>() + id(0).len()
-    );
 }
 
-/// The same messages to a chat of two and to the giant, in turns.
-fn advances(caller: &mut Caller, sizes: &Sizes) {
-    let mut round = |chat: &str, sender: &str| {
-        let advance =
-            command("advance", json!({"chat_id": chat, "allocate": 1, "sender_id": sender}));
-        let (started, cpu) = (Instant::now(), cpu_ms());
-        caller.pipeline((0..sizes.advances).map(|_| advance.clone()));
-        let each = sizes.advances as f64 / 1000.0;
-        (started.elapsed().as_secs_f64() * 1000.0 / each, (cpu_ms() - cpu) / each)
-    };
-    let mut rounds: Vec<[(f64, f64); 2]> =
-        (0..5).map(|_| [round("pair", "a"), round("giant", "member77")]).collect();
-    rounds.sort_by(|a, b| (a[1].1 / a[0].1).total_cmp(&(b[1].1 / b[0].1)));
-    let [pair, giant] = rounds[rounds.len() / 2];
-    println!(
-        "advance, median of {} rounds, us each: 2 members {:.2} ({:.2} CPU), {} members {:.2} ({:.2} CPU): \
-         {:.2} times the CPU",
-        rounds.len(),
-        pair.0,
-        pair.1,
-        sizes.members,
-        giant.0,
-        giant.1,
-        giant.1 / pair.1
-    );
+type Index = BTreeSet<(Reverse<u64>, String)>;
+
+fn index_of(chats: usize) -> Index {
+    let entry =
+        |number: usize| (Reverse(u64::try_from(number).unwrap()), format!("h{number:016x}"));
+    (0..chats).map(entry).collect()
 }
+
+fn kept_index(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("kept index");
+    for members in sizes([2, 100, 100_000]) {
+        let mut indexes: Vec<Index> = (0..members).map(|_| index_of(CHATS_A_USER)).collect();
+        let mut entry = (Reverse(0), format!("h{:016x}", 0));
+        group.bench_function(BenchmarkId::new("a message to a chat of", members), |bencher| {
+            bencher.iter(|| {
+                let before = entry.0.0;
+                entry.0 = Reverse(before.max(10_000_000) + 1);
+                for index in &mut indexes {
+                    let old = (Reverse(before), entry.1.clone());
+                    index.remove(&old);
+                    index.insert((entry.0, old.1));
+                }
+            });
+        });
+    }
+    for chats in sizes([50, 5000, 50_000]) {
+        let index = index_of(chats);
+        group.bench_function(BenchmarkId::new("a page of 50 of", chats), |bencher| {
+            bencher.iter(|| index.iter().take(50).count());
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, group_created, advances, reads, kept_index);
+criterion_main!(benches);

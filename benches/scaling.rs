@@ -2,18 +2,23 @@
 //! and the cost of a key that is on the other core.
 //!
 //! ```text
-//! cargo bench --bench scaling             five rounds of a second for each work
+//! cargo bench --bench scaling             throughput by criterion, and the table
 //! cargo bench --bench scaling -- advance  only this work
+//! cargo bench --bench scaling -- table    only the table: five rounds of a second for each work
 //! cargo bench --bench scaling -- --test   a moment, to see that it works
 //! ```
 //!
 //! Tasks on each core do what connections do, without a socket. They read requests in place, answer
 //! those for their own shard, pass the others on, and copy the replies that come back. There is no
-//! log. Nodes of one shard and of two hold the same data. Three ways take turns:
+//! log. Nodes of one shard and of two hold the same data, in three ways:
 //!
 //! - one shard;
 //! - two shards, keys at random: half of them are on the other core;
 //! - two shards, each request on the core that owns its key, as a good client sends it.
+//!
+//! Criterion has the throughput of each way, and compares it with a saved run. The table has what
+//! criterion cannot say: CPU time, and ratios of ways that take turns. Criterion measures one way
+//! after the other, so a machine that slows down meanwhile would change a ratio.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
 #[path = "../tests/common/bare.rs"]
@@ -41,6 +46,7 @@ use chatshard::shard::Shard;
 use chatshard::system;
 use chatshard::types::ShardId;
 use comfy_table::{Table, presets};
+use criterion::{Criterion, Throughput};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{LocalSet, yield_now};
@@ -67,6 +73,10 @@ struct Sizes {
 
 const FULL: Sizes = Sizes { chats: 200_000, rounds: 5, span: Duration::from_secs(1) };
 const SMALL: Sizes = Sizes { chats: 100, rounds: 1, span: Duration::from_millis(20) };
+/// Time of one sample of criterion. The end of a sample must not count: tasks stop at its end in
+/// the middle of their turns.
+const SAMPLE: Duration = Duration::from_millis(100);
+const SAMPLES: usize = 20;
 
 fn chat_id(number: usize) -> String {
     format!("g_{number:016x}")
@@ -197,10 +207,10 @@ fn a_runtime() -> Runtime {
 }
 
 /// Runs a core, which ends with the process.
-fn serve(core: Shard, info: Arc<NodeInfo>) {
+fn serve(shard: Shard, info: Arc<NodeInfo>) {
     // Without the right to pin it runs where the system lets it.
-    let _ = system::pin_to_core(core.id().index());
-    let local = LocalWorker::new(Worker::new(core, info, 1));
+    let _ = system::pin_to_core(shard.id().index());
+    let local = LocalWorker::new(Worker::new(shard, info, 1));
     local.start();
     let serving = local.serve();
     LocalSet::new().block_on(&a_runtime(), serving);
@@ -303,34 +313,67 @@ fn median(rounds: &mut [(f64, f64)]) -> (f64, f64) {
     rounds[rounds.len() / 2]
 }
 
-fn main() {
-    let is_test = !std::env::args().any(|argument| argument == "--bench")
-        || std::env::args().any(|argument| argument == "--test");
-    let sizes = if is_test { SMALL } else { FULL };
-    let (one, two) = (Node::start(1), Node::start(2));
-    [&one, &two].into_iter().for_each(|node| node.fill(&sizes));
+/// The nodes, and the ways in which they are driven.
+struct Ways {
+    sizes: Sizes,
+    one: Node,
+    two: Node,
+}
+
+/// A way, and the requests that its cores repeat.
+type Way<'a> = (&'static str, &'a Node, Vec<Requests>);
+
+impl Ways {
+    fn new(sizes: Sizes) -> Self {
+        let (one, two) = (Node::start(1), Node::start(2));
+        [&one, &two].into_iter().for_each(|node| node.fill(&sizes));
+        Self { sizes, one, two }
+    }
+
+    fn of(&self, work: Work) -> [Way<'_>; 3] {
+        [
+            ("one shard", &self.one, false),
+            ("two, keys at random", &self.two, false),
+            ("two, own keys", &self.two, true),
+        ]
+        .map(|(way, node, own_keys)| (way, node, node.requests(work, own_keys, &self.sizes)))
+    }
+}
+
+/// The throughput of each way, one after the other.
+fn throughput(criterion: &mut Criterion, ways: &Ways) {
+    for (name, work) in Work::ALL {
+        let mut group = criterion.benchmark_group(name);
+        group.throughput(Throughput::Elements(1)).sample_size(SAMPLES);
+        group.warm_up_time(SAMPLE).measurement_time(SAMPLE);
+        for (way, node, requests) in ways.of(work) {
+            group.bench_function(way, |bencher| {
+                bencher.iter_custom(|requests_asked| {
+                    let (rate, _) = node.drive(&requests, ways.sizes.span.min(SAMPLE));
+                    Duration::from_secs_f64(requests_asked as f64 / rate)
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+/// The ways in turns, with their CPU time.
+fn table(ways: &Ways, wanted: Option<&str>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
     table.set_header(["work", "way", "requests/s", "CPU us", "against one shard"]);
-    let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let works = Work::ALL.into_iter();
-    for (name, work) in
-        works.filter(|(name, _)| wanted.as_ref().is_none_or(|wanted| name.contains(wanted)))
-    {
-        let ways = [
-            ("one shard", &one, false),
-            ("two, keys at random", &two, false),
-            ("two, own keys", &two, true),
-        ]
-        .map(|(way, node, own_keys)| (way, node, node.requests(work, own_keys, &sizes)));
+    let is_wanted = |name: &str| wanted.is_none_or(|wanted| name.contains(wanted));
+    for (name, work) in Work::ALL.into_iter().filter(|(name, _)| is_wanted(name)) {
+        let of_work = ways.of(work);
         let mut found = [const { Vec::new() }; 3];
-        for _ in 0..sizes.rounds {
-            for (rounds, (_, node, requests)) in found.iter_mut().zip(&ways) {
-                rounds.push(node.drive(requests, sizes.span));
+        for _ in 0..ways.sizes.rounds {
+            for (rounds, (_, node, requests)) in found.iter_mut().zip(&of_work) {
+                rounds.push(node.drive(requests, ways.sizes.span));
             }
         }
         let medians = found.map(|mut rounds| median(&mut rounds));
-        for ((way, ..), (rate, cpu)) in ways.iter().zip(medians) {
+        for ((way, ..), (rate, cpu)) in of_work.iter().zip(medians) {
             table.add_row([
                 name.to_owned(),
                 (*way).to_owned(),
@@ -340,5 +383,19 @@ fn main() {
             ]);
         }
     }
-    println!("{table}");
+    table
+}
+
+fn main() {
+    let has = |flag: &str| std::env::args().any(|argument| argument == flag);
+    let is_test = !has("--bench") || has("--test");
+    let ways = Ways::new(if is_test { SMALL } else { FULL });
+    let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let wanted = wanted.filter(|wanted| wanted != "table");
+    if wanted.is_some() || !has("table") {
+        let mut criterion = Criterion::default().configure_from_args();
+        throughput(&mut criterion, &ways);
+        criterion.final_summary();
+    }
+    println!("{}", table(&ways, wanted.as_deref()));
 }
