@@ -14,6 +14,8 @@
 //!   leaves at least one entry.
 //! - Nothing is trimmed that is not durable on this node and on `copies_min - 1` others.
 //! - Boundaries are in order of seq, LSN, bytes and time, so each rule holds for the oldest ones.
+//! - Writes are refused only while a trim waits for copies. A batch of many parts may take the kept
+//!   part over the maximum and leave no boundary to trim to; only further writes bring one.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -41,8 +43,8 @@ pub struct TrimLimits {
     pub bytes_max: u64,
     /// Members that must have a trimmed entry on their disks, with this one.
     pub copies: u16,
-    /// Members that are enough over `bytes_max`. With more than 1, writes are refused if these are
-    /// missing.
+    /// Members that are enough over `bytes_max`. With more than 1, writes are refused if a trim waits
+    /// for these.
     pub copies_min: u16,
 }
 
@@ -88,7 +90,8 @@ pub struct KeptEntries {
 pub struct TrimDecision {
     /// The place behind the last entry to remove.
     pub upto: Option<JournalPlace>,
-    /// Whether writes must be refused: there are too many bytes, and too few copies to trim them.
+    /// Whether writes must be refused: there are too many bytes, and too few copies of what should
+    /// go.
     pub is_refusing: bool,
 }
 
@@ -180,16 +183,20 @@ impl KeptEntries {
         }
         // A quarter is left free, so that the next trim is not due at once.
         let left = limits.keep_bytes.max(limits.bytes_max / 4 * 3);
+        let due = |boundary: &Boundary| self.bytes_behind(boundary) >= left;
         let mut upto = None;
         for durable in (limits.copies_min..=limits.copies).rev().filter_map(durable_on) {
-            upto = self.newest_boundary(|boundary| {
-                boundary.lsn() <= durable && self.bytes_behind(boundary) >= left
-            });
+            upto = self.newest_boundary(|boundary| boundary.lsn() <= durable && due(boundary));
             if upto.is_some_and(|boundary| self.bytes_behind(&boundary) <= limits.bytes_max) {
                 return TrimDecision { upto: self.at_once(upto), is_refusing: false };
             }
         }
-        TrimDecision { upto: self.at_once(upto), is_refusing: limits.copies_min > 1 }
+        let newest = self.newest_boundary(due).map(|boundary| boundary.place.seq);
+        let lacks_copies = newest > upto.map(|boundary| boundary.place.seq);
+        TrimDecision {
+            upto: self.at_once(upto),
+            is_refusing: limits.copies_min > 1 && lacks_copies,
+        }
     }
 
     /// Where the next trim ends on its way to `upto`.

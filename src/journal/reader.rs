@@ -56,6 +56,8 @@ pub struct AcceptedEntry {
     pub header: EntryHeader,
     /// What the body of the entry holds.
     pub content: Content,
+    /// [`JournalReader::boundary_cost`] behind the entry.
+    pub behind: Option<(JournalPlace, u64)>,
 }
 
 /// Why a reader cannot accept an entry.
@@ -192,10 +194,11 @@ impl JournalReader {
         self.void
     }
 
-    /// What the entries since the beginning of this reader cost the engine, about, in bytes.
+    /// The boundary with what the entries since the beginning of this reader cost the engine, about,
+    /// in bytes. `None` between two parts of a batch.
     #[must_use]
-    pub fn cost_bytes(&self) -> u64 {
-        self.cost_bytes
+    pub fn boundary_cost(&self) -> Option<(JournalPlace, u64)> {
+        self.boundary().map(|place| (place, self.cost_bytes))
     }
 
     /// Compares the engine's newest seq, `tail`, with the newest accepted entry. A smaller `tail`
@@ -236,8 +239,8 @@ impl JournalReader {
                 Ok(content) => {
                     self.advance(seq, &entry.header, entry.checksum);
                     self.count(bytes);
-                    let header = entry.header;
-                    Verdict::Accepted(Box::new(AcceptedEntry { header, content }))
+                    let (header, behind) = (entry.header, self.boundary_cost());
+                    Verdict::Accepted(Box::new(AcceptedEntry { header, content, behind }))
                 }
                 Err(what) => Verdict::Damaged(self.fault(what)),
             },

@@ -506,11 +506,10 @@ impl JournalWriter {
         self.boundary
     }
 
-    /// The newest committed place with [`JournalReader::cost_bytes`]. `None` between two parts of a
-    /// batch.
+    /// [`JournalReader::boundary_cost`] behind the newest committed entry.
     #[must_use]
     pub fn newest_cost(&self) -> Option<(JournalPlace, u64)> {
-        self.reader.boundary().map(|place| (place, self.reader.cost_bytes()))
+        self.reader.boundary_cost()
     }
 
     /// LSN of the newest committed record.

@@ -293,10 +293,6 @@ impl Common {
                 self.member.set_active(active);
                 applying.kept = KeptEntries::new(&self.trim);
             }
-            let reader = applying.standby.reader();
-            if let Some(place) = reader.boundary() {
-                applying.kept.note(self.now(), place, reader.cost_bytes());
-            }
             for entry in accepted {
                 self.accept(applying, entry);
             }
@@ -305,7 +301,10 @@ impl Common {
     }
 
     fn accept<D: Disk>(&self, applying: &mut Applying<D>, entry: AcceptedEntry) {
-        let AcceptedEntry { header, content } = entry;
+        let AcceptedEntry { header, content, behind } = entry;
+        if let Some((place, bytes)) = behind {
+            applying.kept.note(self.now(), place, bytes);
+        }
         match content {
             Content::Records(batch) => {
                 let records = u64::try_from(batch.count()).unwrap_or(u64::MAX);

@@ -14,6 +14,7 @@ mod common;
 mod engine;
 #[path = "../process/mod.rs"]
 mod process;
+mod trims;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -232,6 +232,7 @@ fn a_batch_in_parts_is_the_same_batch() {
             let wanted = if is_last { Content::Records(batch.clone()) } else { Content::Part };
             assert_eq!(entry.content, wanted);
             assert_eq!(reader.boundary().is_some(), is_last);
+            assert_eq!(entry.behind, reader.boundary_cost());
             assert_eq!(reader.committed(), Lsn(if is_last { 3 } else { 0 }));
         }
     }

@@ -3,16 +3,20 @@
 use std::time::Duration;
 
 use chatshard::journal::base::JournalBase;
-use chatshard::journal::engine::{EngineReply, EngineRequest};
+use chatshard::journal::engine::{Condition, EngineReply, EngineRequest, StoredEntry};
+use chatshard::journal::entry::{EntryHeader, EntryKind, JournalEntry};
 use chatshard::journal::kept::{KeptEntries, TrimDecision, TrimLimits};
 use chatshard::journal::names::{ActiveMember, MemberNames};
 use chatshard::journal::place::JournalPlace;
+use chatshard::journal::reader::JournalReader;
 use chatshard::journal::trimmer::Trimmer;
+use chatshard::node::standby::Standby;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use snapshot::Lsn;
+use snapshot::{Batch, Lsn};
 
-use super::node::JOURNAL;
+use super::histories::genesis;
+use super::node::{JOURNAL, profile};
 
 const SECOND: Duration = Duration::from_secs(1);
 const ENTRY_BYTES: u64 = 100;
@@ -99,6 +103,58 @@ fn with_a_minimum_of_copies_writes_are_refused_instead() {
     assert_eq!(decide(60, two, 60, &[3]), (Some(3), true), "it trims what it may");
     let three = TrimLimits { copies: 3, copies_min: 2, ..LIMITS };
     assert_eq!(decide(41, three, 41, &[41]), (Some(11), false));
+}
+
+#[test]
+fn a_batch_over_the_maximum_refuses_no_writes_once_all_before_it_is_trimmed() {
+    let two = TrimLimits { copies_min: 2, ..LIMITS };
+    let mut kept = kept(10);
+    kept.note(seconds(11), place(11), 10_000);
+    let decide = |kept: &KeptEntries, other| {
+        let decision = kept.decide(seconds(11), &two, Lsn(11), &[Lsn(other)]);
+        (decision.upto.map(|place| place.seq), decision.is_refusing)
+    };
+    assert_eq!(decide(&kept, 9), (Some(9), true), "entry 10 waits for the other one");
+    assert_eq!(decide(&kept, 10), (Some(10), false));
+    kept.trimmed(&place(10));
+    assert_eq!(decide(&kept, 0), (None, false), "only further writes make a boundary behind it");
+    for seq in 12..50 {
+        kept.note(seconds(11), place(seq), 10_000 + (seq - 11) * ENTRY_BYTES);
+    }
+    assert_eq!(decide(&kept, 0), (None, true));
+    assert_eq!(decide(&kept, 11), (Some(11), false));
+}
+
+/// A journal of `records` batches behind genesis, each with one record.
+fn entries(records: u64) -> Vec<StoredEntry> {
+    let (mut batch, genesis) = (Batch::new(), genesis());
+    batch.push(&[7; 40]).unwrap();
+    let header = JournalEntry::decode(&genesis).unwrap().header;
+    let mut header = EntryHeader { kind: EntryKind::Records, records: 1, ..header };
+    let mut entries = vec![StoredEntry { seq: 1, bytes: genesis }];
+    for seq in 2..2 + records {
+        header.previous = JournalEntry::decode(&entries.last().unwrap().bytes).unwrap().checksum;
+        (header.index, header.first) = (seq, Lsn(seq - 1));
+        entries.push(StoredEntry { seq, bytes: header.seal(batch.bytes()).unwrap().bytes });
+    }
+    entries
+}
+
+#[test]
+fn one_read_of_many_entries_leaves_a_boundary_behind_each() {
+    let (reader, profile) =
+        (JournalReader::new(JOURNAL, Condition::Checked), profile(Condition::Checked));
+    let mut standby = Standby::new(reader, profile, Lsn(0), Duration::ZERO);
+    let (id, _) = standby.poll(Duration::ZERO).unwrap();
+    let read = EngineReply::Entries(entries(60));
+    let mut kept = KeptEntries::new(&LIMITS);
+    for entry in standby.on_reply(Duration::ZERO, id, read) {
+        let (place, bytes) = entry.behind.unwrap();
+        kept.note(Duration::ZERO, place, bytes);
+    }
+    assert!(kept.retained_bytes() > LIMITS.bytes_max);
+    let decision = kept.decide(Duration::ZERO, &LIMITS, Lsn(60), &[Lsn(60)]);
+    assert!((20..50).contains(&decision.upto.unwrap().seq), "{decision:?}");
 }
 
 #[test]
