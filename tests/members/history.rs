@@ -12,6 +12,7 @@ use chatshard::node::membership::MemberRole;
 use serde_json::{Value, json};
 use tokio::sync::oneshot::error::TryRecvError;
 
+use super::crowds::Crowds;
 use super::world::{Asked, Fault, MEMBERS, TRIM, World};
 use crate::common::random::Random;
 
@@ -189,6 +190,7 @@ pub fn play(seed: u64) -> Result<Counts, Fault> {
     let mut random = Random::new(seed ^ 0x006d_656d_6265_7273);
     let mut world = World::new(seed, faults(&mut random));
     let mut clients: Vec<Client> = (0..CHATS).map(Client::new).collect();
+    let mut crowds = Crowds::default();
     let mishaps = 200 + random.below(2000);
     for _ in 0..STEPS {
         world.step()?;
@@ -200,14 +202,16 @@ pub fn play(seed: u64) -> Result<Counts, Fault> {
             let at = usize::try_from(world.random.below(MEMBERS as u64)).unwrap();
             clients[client].turn(&mut world, at)?;
         }
+        let at = usize::try_from(world.random.below(MEMBERS as u64)).unwrap();
+        crowds.turn(&mut world, at);
     }
-    rest(&mut world, &mut clients)?;
+    rest(&mut world, &mut clients, &crowds)?;
     let trims = world.members.iter().map(|member| member.figures.trims()).sum();
     Ok(Counts { takeovers: world.takeovers, trims, begun_at_base: world.begun_at_base })
 }
 
 /// Heals everything, and compares the members when nothing is under way.
-fn rest(world: &mut World, clients: &mut [Client]) -> Result<(), Fault> {
+fn rest(world: &mut World, clients: &mut [Client], crowds: &Crowds) -> Result<(), Fault> {
     world
         .server
         .engine
@@ -233,9 +237,12 @@ fn rest(world: &mut World, clients: &mut [Client]) -> Result<(), Fault> {
     if exports.iter().any(|other| *other != exports[0]) {
         return Err(format!("the members differ: {exports:#?}"));
     }
+    let chats: Vec<Value> =
+        exports[0].iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    if let Some(chat) = crowds.missing(&chats) {
+        return Err(format!("{chat} is gone, and was promised"));
+    }
     for client in clients {
-        let chats: Vec<Value> =
-            exports[0].iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         let own = chats.iter().find(|line| line["id"] == client.chat.as_str());
         let last = own.and_then(|line| line["last_sequence"].as_u64()).unwrap_or(0);
         if client.is_made && own.is_none() || last < client.acked {
@@ -260,7 +267,7 @@ fn active(world: &World) -> Option<usize> {
     (0..MEMBERS).find(|at| world.may_reply(*at))
 }
 
-/// One member is the active and its outbox is empty; the others have all of its records, and the
+/// One member is the active, the others have all of its records, and no core has anything to do. The
 /// engine keeps no more than it should.
 fn is_at_rest(world: &World) -> bool {
     let Some(active) = active(world) else { return false };
@@ -271,7 +278,8 @@ fn is_at_rest(world: &World) -> bool {
     world.kept_bytes() <= TRIM.bytes_max
         && lives.iter().all(|life| {
             let log = &life.info.log;
-            log.tail() == end && log.reached() == end && log.durable() == end
+            let is_level = log.tail() == end && log.reached() == end && log.durable() == end;
+            is_level && life.is_idle()
         })
         && lives.iter().enumerate().all(|(at, life)| {
             let due = if at == active { MemberRole::Active } else { MemberRole::Standby };

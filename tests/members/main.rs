@@ -4,6 +4,7 @@
 //! # Layout
 //! - `cluster`: starts members and ends them
 //! - `world`, `history`: three members in one thread, from one seed, whatever happens
+//! - `crowds`: chats of many members in these histories, and deliveries that a kill cuts off
 //! - `standby`: a standby as values
 //! - `trims`: the journal is trimmed, and members know each other
 //! - `processes`: whole processes on a real etcd
@@ -18,6 +19,7 @@
 mod common;
 
 mod cluster;
+mod crowds;
 #[cfg(feature = "journal-etcd")]
 #[path = "../engine/mod.rs"]
 mod engine;

@@ -490,6 +490,11 @@ impl Life {
         })
     }
 
+    /// Whether no core has anything to do.
+    pub fn is_idle(&self) -> bool {
+        self.cores.iter().all(|core| !core.is_awake())
+    }
+
     /// One step of one part. Returns whether this life is over.
     fn step(&mut self, drawn: u64, now: Instant) -> bool {
         match drawn % 8 {
