@@ -530,13 +530,6 @@ impl JournalWriter {
         }
     }
 
-    /// How long ago the lease ended. Zero while there is a lease.
-    #[must_use]
-    pub fn without_lease(&self, now: Duration) -> Duration {
-        let from = self.leased_from.unwrap_or_default();
-        now.saturating_sub(from.saturating_add(self.profile.times.serve))
-    }
-
     /// Whether a beat is due: nothing is under way, and nothing was sent for the time of a beat. A
     /// beat says that every core had a turn, so the owner must check that before it appends one.
     #[must_use]

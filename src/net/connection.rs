@@ -295,6 +295,9 @@ impl Connection {
         if self.watches.is_empty() {
             return;
         }
+        if let Some(error) = self.local.watch_refusal() {
+            return self.watches.end(&error, self.output.end());
+        }
         if self.output.is_empty() {
             self.timeouts.heard.written = Instant::now();
         }

@@ -78,6 +78,14 @@ impl NodeInfo {
         }
     }
 
+    /// The error that ends all watches; `None` while they may go on. A watcher would take
+    /// heartbeats for a sign that nothing changes.
+    pub fn watch_refusal(&self) -> Option<Error> {
+        let member = self.member.as_ref()?;
+        let why = "watch: this node may not be the active any more; try another one";
+        member.is_cut_off(self.clock.boot()).then(|| Error::not_applied(why))
+    }
+
     /// The reply to `hello` for a connection that `shard` serves.
     pub fn hello(&self, shard: ShardId) -> HelloReply {
         HelloReply {

@@ -52,6 +52,8 @@ pub struct JournalSink<D: Disk> {
     trimming: Trimming,
     /// How long one call waits for the engine; zero in a simulation.
     patience: Duration,
+    /// Whether watchers were woken since the lease is lost for long.
+    is_cut_off: bool,
 }
 
 impl<D: Disk> JournalSink<D> {
@@ -67,7 +69,8 @@ impl<D: Disk> JournalSink<D> {
     ) -> Self {
         let (offered, turns) = (Offered::New, CoreTurns::default());
         let patience = patience.min(PATIENCE_MAX);
-        Self { node, member, port, writer, disk, offered, turns, trimming, patience }
+        let is_cut_off = false;
+        Self { node, member, port, writer, disk, offered, turns, trimming, patience, is_cut_off }
     }
 
     fn now(&self) -> Duration {
@@ -98,6 +101,7 @@ impl<D: Disk> JournalSink<D> {
                 if self.now() < until {
                     continue;
                 }
+                self.wake_watchers();
                 return Err(SinkError::Pending);
             };
             let now = self.now();
@@ -109,6 +113,15 @@ impl<D: Disk> JournalSink<D> {
                 }
             }
         }
+    }
+
+    /// Wakes watchers when the lease is lost for so long that their watches end.
+    fn wake_watchers(&mut self) {
+        let is_cut_off = self.member.is_cut_off(self.now());
+        if is_cut_off && !self.is_cut_off {
+            self.node.watch.wake_watchers();
+        }
+        self.is_cut_off = is_cut_off;
     }
 
     /// Like [`JournalSink::drive`], for a batch: without a word for long it is refused, and offered

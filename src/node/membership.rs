@@ -74,6 +74,8 @@ pub struct Membership {
     role: AtomicU8,
     /// Until when this node may reply as the active, on the clock that runs on in suspend, in ms.
     leased_until: AtomicU64,
+    /// Time without entries after which another member claims.
+    claim: Duration,
     active: Mutex<ActiveMember>,
     /// Why this member cannot continue.
     failure: OnceLock<String>,
@@ -94,6 +96,7 @@ impl Membership {
             names,
             role: AtomicU8::new(MemberRole::Standby.code()),
             leased_until: AtomicU64::new(0),
+            claim: Duration::MAX,
             active: Mutex::default(),
             failure: OnceLock::new(),
             space: EngineSpace::default(),
@@ -113,6 +116,12 @@ impl Membership {
     #[must_use]
     pub fn with_space(self, space: EngineSpace) -> Self {
         Self { space, ..self }
+    }
+
+    /// The member, of a journal whose standbys claim after so long without entries.
+    #[must_use]
+    pub fn with_claim(self, claim: Duration) -> Self {
+        Self { claim, ..self }
     }
 
     /// The space of the engine.
@@ -209,6 +218,12 @@ impl Membership {
         Duration::from_millis(self.leased_until.load(Ordering::SeqCst)).saturating_sub(now)
     }
 
+    /// Whether this active has had no lease for so long that another member may have claimed.
+    pub fn is_cut_off(&self, now: Duration) -> bool {
+        let leased_until = Duration::from_millis(self.leased_until.load(Ordering::SeqCst));
+        self.role() == MemberRole::Active && now >= leased_until.saturating_add(self.claim)
+    }
+
     /// The error for requests that were read before `now`; `None` if they may be routed.
     #[must_use]
     pub fn turned_away(&self, now: Duration) -> Option<Error> {
@@ -281,6 +296,19 @@ mod tests {
         assert_eq!(named(), "b:1");
         member.set_active(ActiveMember { epoch: 2, names: names("a:1") });
         assert_eq!(named(), "");
+    }
+
+    #[test]
+    fn an_active_without_a_lease_for_a_claim_is_cut_off() {
+        let ms = Duration::from_millis;
+        let member = Membership::new(1, MemberNames::default()).with_claim(ms(3000));
+        assert!(!member.is_cut_off(ms(9000)), "a standby");
+        member.set_role(MemberRole::Active);
+        member.lease(ms(2000));
+        assert!(!member.is_cut_off(ms(4999)));
+        assert!(member.is_cut_off(ms(5000)));
+        member.lease(ms(2500));
+        assert!(!member.is_cut_off(ms(5000)));
     }
 
     #[test]

@@ -218,6 +218,7 @@ fn shared(
     let member = options.journal.as_ref().map(|journal| {
         let member = Membership::new(store.identity.node_id, journal.names.clone());
         let member = member.with_figures(Arc::clone(&journal.figures));
+        let member = member.with_claim(journal.client.profile().times.claim);
         Arc::new(member.with_space(journal.client.space().clone()))
     });
     let log = Arc::new(Log::new(options.mode, recovered.last, Arc::clone(&mailboxes)));

@@ -179,7 +179,8 @@ pub struct WatchHub {
     /// How often watching has begun after a time without watchers. The log thread keeps no batches
     /// in such a time, so batches of an earlier era must not enter the ring.
     era: AtomicU64,
-    /// Changes with every page, so that connections that wait call [`Self::next`] again.
+    /// Changes with every page, and when watches may not go on. Then connections that wait look
+    /// again.
     news: watch::Sender<u64>,
 }
 
@@ -328,9 +329,15 @@ impl WatchHub {
         }
     }
 
-    /// A value that changes with every new page. A watcher that waits then calls [`Self::next`].
+    /// A value that changes with every new page, and when watchers must look at their watches. A
+    /// watcher that waits then calls [`Self::next`].
     pub fn news(&self) -> watch::Receiver<u64> {
         self.news.subscribe()
+    }
+
+    /// Lets each watcher's connection look whether its watches may go on.
+    pub fn wake_watchers(&self) {
+        self.news.send_modify(|turn| *turn = turn.wrapping_add(1));
     }
 
     /// Asks for a page from the log's files: the changes behind the position of `state`, up to
@@ -409,7 +416,7 @@ where
                 for (first, era, batch) in batches {
                     self.take(first, era, &batch);
                 }
-                self.watch.news.send_modify(|turn| *turn = turn.wrapping_add(1));
+                self.watch.wake_watchers();
             }
             if let Some(Resume { state, until, reply }) = resume {
                 // Sending fails if the watcher has gone. Then nobody needs the page.

@@ -21,7 +21,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chatshard::client::{ClientOptions, Connection};
 use chatshard::command::list::List;
-use chatshard::command::{Command, Outcome};
+use chatshard::command::watch::Watch;
+use chatshard::command::{Command, Error, ErrorCode, Outcome};
 use chatshard::types::UserId;
 use engine::{Engine, MEMBERS};
 use process::check::check;
@@ -115,7 +116,8 @@ enum Event {
     Pause,
     /// The engine's leader is killed, and then the active.
     EngineLeader,
-    /// The engine has no majority for longer than a standby waits before it claims.
+    /// The engine has no majority until the active has ended a watch: its watcher must look for
+    /// another active.
     EngineMajority,
     /// Everything is killed.
     Everything,
@@ -123,8 +125,9 @@ enum Event {
 
 const EVENTS: [Event; 5] =
     [Event::Kill, Event::Pause, Event::EngineLeader, Event::EngineMajority, Event::Everything];
-/// Time of the engine without a majority.
-const WITHOUT_MAJORITY: Duration = Duration::from_secs(5);
+/// Without a lease for a claim, watches end: 5 s after the engine's last word. A heartbeat, which
+/// would let them look too, comes after 10 s.
+const WATCHES_END: Duration = Duration::from_secs(8);
 /// No standby claims sooner after an entry: `claim` less `beat` of the engine's profile.
 const SILENCE: Duration = Duration::from_millis(2500);
 
@@ -144,10 +147,14 @@ async fn happens(event: Event, cluster: &mut Cluster, active: usize, load: &Load
             cluster.kill(active);
         }
         Event::EngineMajority => {
+            let mut watching = watch(cluster.node(active).address).await;
             let members = [0, 1];
             let since = Instant::now();
             members.iter().for_each(|member| cluster.engine.signal(*member, Signal::STOP));
-            tokio::time::sleep(WITHOUT_MAJORITY).await;
+            let ended = tokio::time::timeout(PATIENCE, end_of_watch(&mut watching)).await;
+            assert_eq!(ended.unwrap().code, ErrorCode::Unavailable);
+            println!("a watch has ended after {:?}", since.elapsed());
+            assert!(since.elapsed() < WATCHES_END);
             members.iter().for_each(|member| cluster.engine.signal(*member, Signal::CONT));
             writes_go_on(cluster, active, load, since).await;
             cluster.kill(active);
@@ -157,6 +164,23 @@ async fn happens(event: Event, cluster: &mut Cluster, active: usize, load: &Load
             (0..MEMBERS).for_each(|member| cluster.engine.kill(member));
             (0..MEMBERS).for_each(|member| cluster.engine.begin(member));
             (0..MEMBERS).for_each(|member| cluster.engine.wait_healthy(member));
+        }
+    }
+}
+
+/// A connection with a watch.
+async fn watch(address: SocketAddr) -> Connection {
+    let mut connection = Connection::connect(address, &ClientOptions::default()).await.unwrap().0;
+    connection.send(&Watch { from: None }.into()).unwrap();
+    connection.flush().await.unwrap();
+    connection
+}
+
+/// The last frame of the only watch of a connection.
+async fn end_of_watch(connection: &mut Connection) -> Error {
+    loop {
+        if let Err(error) = connection.receive().await.unwrap().outcome {
+            return error;
         }
     }
 }

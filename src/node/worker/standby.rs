@@ -23,6 +23,11 @@ impl LocalWorker {
     pub fn turned_away(&self, kind: Kind) -> Option<Error> {
         self.0.borrow().node.turned_away(kind)
     }
+
+    /// The error that ends all watches; `None` while they may go on.
+    pub fn watch_refusal(&self) -> Option<Error> {
+        self.0.borrow().node.watch_refusal()
+    }
 }
 
 impl Worker {
