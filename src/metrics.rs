@@ -401,7 +401,7 @@ impl Page<'_> {
         self.info("log", "How the log is synced", [("mode", log.mode.as_str())])?;
         let help = "1 for the state that the log is in";
         let mut family = self.0.encode_descriptor("log_state", help, None, MetricType::Gauge)?;
-        for state in ["ok", "stalled", "poisoned"] {
+        for state in ["ok", "stalled", "poisoned", "fenced"] {
             let value = u64::from(log.state == state);
             let labels = [("state", state)];
             ConstGauge::new(value).encode(family.encode_family(&labels)?)?;

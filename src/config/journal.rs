@@ -68,6 +68,16 @@ impl EngineAddress {
             Self::Given(_) => drop(access),
         }
     }
+
+    /// Says how many bytes of the journal it will have to keep.
+    fn set_kept_max(&mut self, bytes: u64) {
+        match self {
+            #[cfg(feature = "journal-etcd")]
+            Self::Etcd(etcd) => etcd.kept_bytes_max = bytes,
+            // It tells no quota.
+            Self::Given(_) => _ = bytes,
+        }
+    }
 }
 
 /// Most members that a setting may name.
@@ -159,6 +169,8 @@ pub(super) fn journal(merged: &Merged) -> Result<Option<JournalConfig>, ConfigEr
         key: path(key)?,
     };
     engine.set_access(files.read().map_err(|(name, why)| merged.error(name, why))?);
+    let trim = trim(merged)?;
+    engine.set_kept_max(trim.bytes_max);
     Ok(Some(JournalConfig {
         engine,
         member: merged.get("member", short)?,
@@ -168,7 +180,7 @@ pub(super) fn journal(merged: &Merged) -> Result<Option<JournalConfig>, ConfigEr
         serve: merged.get("serve_ms", milliseconds)?,
         claim: merged.get("claim_ms", milliseconds)?,
         member_tls_ca: path("member_tls_ca")?,
-        trim: trim(merged)?,
+        trim,
     }))
 }
 

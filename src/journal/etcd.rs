@@ -46,6 +46,7 @@ use super::client::{EngineCall, EngineCalls, EngineClient};
 use super::engine::{
     Condition, EngineAccess, EngineProfile, EngineReply, EngineRequest, EngineTls, LeaseTimes,
 };
+use super::kept::TrimLimits;
 
 /// Calls under way at once; more are not sent.
 const CALLS_MAX: usize = 64;
@@ -71,6 +72,8 @@ pub struct EtcdSettings {
     pub access: EngineAccess,
     /// Quota of each member in bytes, if it does not tell its own. Versions before 3.6 do not.
     pub quota_bytes: u64,
+    /// Most bytes of the journal that the engine is told to keep: `--journal-bytes-max`.
+    pub kept_bytes_max: u64,
 }
 
 /// Why the engine cannot be used.
@@ -99,7 +102,8 @@ impl EtcdSettings {
     /// A journal of that name in these members, each `host:port`.
     #[must_use]
     pub fn new(members: Vec<String>, name: String, access: EngineAccess) -> Self {
-        Self { members, name, access, quota_bytes: QUOTA_BYTES }
+        let kept_bytes_max = TrimLimits::default().bytes_max;
+        Self { members, name, access, quota_bytes: QUOTA_BYTES, kept_bytes_max }
     }
 
     /// The members and the name in `etcd://host[:port],…/name`. The port is 2379 if none is given.
@@ -184,7 +188,7 @@ async fn serve(
     begun: &SyncSender<Result<(), EtcdError>>,
 ) {
     let members = Arc::new(EngineMembers::new(&settings));
-    let fit = survey::first(&members, settings.quota_bytes).await;
+    let fit = survey::first(&members, &settings).await;
     let is_fit = fit.is_ok();
     if begun.send(fit).is_err() || !is_fit {
         return;

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use etcd_client::{Client, StatusResponse};
 use tracing::warn;
 
-use super::EtcdError;
 use super::members::{CallError, EngineMembers};
+use super::{EtcdError, EtcdSettings};
 use crate::journal::client::EngineSpace;
 use crate::throttle::throttled;
 
@@ -27,7 +27,11 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 const START_PAUSE: Duration = Duration::from_millis(250);
 
 /// Asks all members. At least one must reply, and all that do must be fit.
-pub(super) async fn first(members: &EngineMembers, quota_bytes: u64) -> Result<(), EtcdError> {
+pub(super) async fn first(
+    members: &EngineMembers,
+    settings: &EtcdSettings,
+) -> Result<(), EtcdError> {
+    let (quota_bytes, kept_bytes_max) = (settings.quota_bytes, settings.kept_bytes_max);
     let begun = Instant::now();
     loop {
         let mut found = 0;
@@ -38,6 +42,16 @@ pub(super) async fn first(members: &EngineMembers, quota_bytes: u64) -> Result<(
                     found += 1;
                     check(&status).map_err(|what| unfit(members, at, what))?;
                     name_faults(members, at, &status, quota_bytes);
+                    let quota_bytes = Used::of(&status, quota_bytes).quota_bytes;
+                    if is_short(quota_bytes, kept_bytes_max) {
+                        warn!(
+                            member = members.name(at),
+                            quota_bytes,
+                            kept_bytes_max,
+                            "the quota of etcd should be four times journal_bytes_max, or writes \
+                             may be refused for want of space"
+                        );
+                    }
                 }
                 Err(error) if error.is_forbidden() => {
                     found += 1;
@@ -134,6 +148,12 @@ fn name_faults(members: &EngineMembers, at: usize, status: &StatusResponse, quot
     }
 }
 
+/// Whether a quota leaves too little room for a journal of that size: removed entries take space
+/// until etcd compacts, and its file does not shrink.
+fn is_short(quota_bytes: u64, kept_bytes_max: u64) -> bool {
+    quota_bytes / 4 < kept_bytes_max
+}
+
 /// Space of one member, in bytes.
 struct Used {
     quota_bytes: u64,
@@ -181,6 +201,12 @@ mod tests {
         for text in ["3.5.30", "3.6.0", "3.6.0-rc.1", "4.0.0"] {
             assert_eq!(check_version(text), Ok(()), "{text}");
         }
+    }
+
+    #[test]
+    fn a_quota_below_four_times_the_journal_is_short() {
+        assert!(!is_short(2 << 30, 512 << 20));
+        assert!(is_short(2 << 30, (512 << 20) + 1));
     }
 
     #[test]
