@@ -6,13 +6,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
+use snapshot::Lsn;
 
 use super::Failure;
+use super::restore::whole;
 use super::result_file::{print, print_json};
 use crate::config::{AccessFiles, EngineAddress, JournalConfig, journal};
 use crate::journal::client::EngineClient;
 use crate::journal::kept::TrimLimits;
 use crate::journal::names::MemberNames;
+use crate::node::error::StoreError;
+use crate::node::first_member::{self, FirstMember};
 use crate::node::genesis::{self, NoOrigin};
 use crate::node::identity::Identity;
 use crate::node::journal_end::{JournalEnd, read_to_end};
@@ -21,10 +25,24 @@ use crate::server::engine;
 /// What to do with a journal.
 #[derive(Debug, Subcommand)]
 pub enum JournalAction {
-    /// Begin an empty journal, once for all of its members
-    Init(JournalArgs),
+    /// Begin a journal, once for all of its members
+    Init(InitArgs),
     /// Show the id, the end and the active of a journal
     Status(JournalArgs),
+}
+
+/// Where the journal is, and the data that it begins with.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The journal, and the output.
+    #[command(flatten)]
+    pub journal: JournalArgs,
+    /// Data directory of a stopped node: the journal begins with its data
+    #[arg(long, value_name = "DIR", requires = "into")]
+    pub from: Option<PathBuf>,
+    /// New data directory for the first member, which gets the data of --from
+    #[arg(long, value_name = "NEW_DIR", requires = "from")]
+    pub into: Option<PathBuf>,
 }
 
 /// Where the journal is.
@@ -90,19 +108,43 @@ fn failed(error: &NoOrigin) -> Failure {
     Failure::new(error.to_string())
 }
 
-fn init(args: &JournalArgs) -> Result<ExitCode, Failure> {
-    let client = connect(args)?;
-    let drawn = Identity::draw(Path::new("journal"));
-    let identity = drawn.map_err(|error| Failure::new(error.to_string()))?;
+fn init(args: &InitArgs) -> Result<ExitCode, Failure> {
+    let client = connect(&args.journal)?;
+    let store = |error: StoreError| Failure::new(error.to_string());
+    let (identity, last) = match (&args.from, &args.into) {
+        (Some(from), Some(into)) => {
+            refuse_begun(&client)?;
+            let scan = whole(from)?;
+            let FirstMember { identity, last } =
+                first_member::make(from, &scan, into).map_err(store)?;
+            (identity, last)
+        }
+        _ => (Identity::draw(Path::new("journal")).map_err(store)?, Lsn(0)),
+    };
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let time_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-    genesis::begin(&client, &identity, time_ms).map_err(|error| failed(&error))?;
+    let begun = genesis::begin(&client, &identity, last.next(), time_ms);
+    begun.map_err(|error| failed(&error))?;
     let id = identity.node_id;
-    match args.json {
-        true => print_json(&json!({ "journal": id }))?,
-        false => print(&format!("the journal {id:x} has begun; its members may start"))?,
+    match (args.journal.json, &args.into) {
+        (true, into) => print_json(&json!({ "journal": id, "dir": into, "last_lsn": last.0 }))?,
+        (false, None) => print(&format!("the journal {id:x} has begun; its members may start"))?,
+        (false, Some(into)) => print(&format!(
+            "the journal {id:x} has begun behind LSN {last}; its first member starts with \
+             --data-dir {}, and the others with empty directories",
+            into.display()
+        ))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses a journal that has begun, before any file is written.
+fn refuse_begun(client: &EngineClient) -> Result<(), Failure> {
+    match genesis::read_origin(client) {
+        Err(NoOrigin::Empty) => Ok(()),
+        Ok(_) | Err(NoOrigin::Unusable(_)) => Err(failed(&NoOrigin::Begun)),
+        Err(error @ (NoOrigin::NoWord | NoOrigin::Begun)) => Err(failed(&error)),
+    }
 }
 
 fn status(args: &JournalArgs) -> Result<ExitCode, Failure> {

@@ -1,12 +1,12 @@
 //! `restore DIR`: checks a data directory that comes from a backup, and begins a new incarnation of
 //! its log. With `--from` it also copies the backup.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
-use snapshot::RealDisk;
+use snapshot::{RealDisk, Scan};
 
 use super::Failure;
 use super::result_file::{print, print_json};
@@ -33,26 +33,7 @@ pub struct RestoreArgs {
 /// the log.
 pub fn run(args: &RestoreArgs) -> Result<ExitCode, Failure> {
     let failed = |error: StoreError| Failure::new(error.to_string());
-    let source = args.from.as_ref().unwrap_or(&args.dir);
-    std::fs::read_dir(source).map_err(|error| Failure::new(refusal(source, &error)))?;
-    let (identity, _) = look(source).map_err(failed)?;
-    refuse_half_swapped(source, &identity).map_err(failed)?;
-    // A directory that a server is writing is no backup: its files are of different moments.
-    if is_used(source) {
-        return Err(failed(StoreError::Locked(source.clone())));
-    }
-    let scan = snapshot::scan(&RealDisk, source, identity.known())
-        .map_err(|error| Failure::new(format!("{error}{}", advice_in(source, &error))))?;
-    let problems = scan.newer.iter().map(ToString::to_string);
-    let problems: Vec<String> =
-        problems.chain(scan.damage.iter().map(ToString::to_string)).collect();
-    if !problems.is_empty() {
-        return Err(Failure::new(format!(
-            "{}\nNothing was changed; `chatshard inspect {}` shows all of it, and what it costs",
-            problems.join("\n"),
-            source.display()
-        )));
-    }
+    let scan = whole(args.from.as_ref().unwrap_or(&args.dir))?;
     let copied = match &args.from {
         Some(from) => Some(copy(from, &scan, &args.dir).map_err(failed)?),
         None => renew(&args.dir).map(|()| None).map_err(failed)?,
@@ -68,4 +49,29 @@ pub fn run(args: &RestoreArgs) -> Result<ExitCode, Failure> {
         ))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Checks every byte of a data directory that no server uses, and returns what is in it.
+pub(super) fn whole(source: &Path) -> Result<Scan, Failure> {
+    let failed = |error: StoreError| Failure::new(error.to_string());
+    std::fs::read_dir(source).map_err(|error| Failure::new(refusal(source, &error)))?;
+    let (identity, _) = look(source).map_err(failed)?;
+    refuse_half_swapped(source, &identity).map_err(failed)?;
+    // A directory that a server is writing is no backup: its files are of different moments.
+    if is_used(source) {
+        return Err(failed(StoreError::Locked(source.to_path_buf())));
+    }
+    let scan = snapshot::scan(&RealDisk, source, identity.known())
+        .map_err(|error| Failure::new(format!("{error}{}", advice_in(source, &error))))?;
+    let problems = scan.newer.iter().map(ToString::to_string);
+    let problems: Vec<String> =
+        problems.chain(scan.damage.iter().map(ToString::to_string)).collect();
+    if !problems.is_empty() {
+        return Err(Failure::new(format!(
+            "{}\nNothing was changed; `chatshard inspect {}` shows all of it, and what it costs",
+            problems.join("\n"),
+            source.display()
+        )));
+    }
+    Ok(scan)
 }

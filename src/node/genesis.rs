@@ -28,6 +28,8 @@ pub struct JournalOrigin {
     pub journal: u64,
     /// The body of its first entry.
     pub genesis: Genesis,
+    /// The first record of the journal. Its first member has those before it.
+    pub first: Lsn,
 }
 
 /// Why a journal has no origin that this program can use.
@@ -108,16 +110,25 @@ fn origin_of(bytes: &[u8]) -> Result<JournalOrigin, String> {
             Err(format!("a newer program made the journal, of format {format}"))
         }
         Genesis { slots, .. } if slots != SLOTS => Err(format!("{slots} slots, not {SLOTS}")),
-        _ => Ok(JournalOrigin { journal: entry.header.journal, genesis }),
+        _ => {
+            let EntryHeader { journal, first, .. } = entry.header;
+            Ok(JournalOrigin { journal, genesis, first })
+        }
     }
 }
 
-/// Begins an empty journal with this identity: its node id is the id of the journal.
+/// Begins an empty journal with this identity: its node id is the id of the journal. Its first record
+/// will be `first`.
 ///
 /// # Errors
 /// [`NoOrigin`]. After [`NoOrigin::NoWord`] the journal may have begun.
-pub fn begin(client: &EngineClient, identity: &Identity, time_ms: u64) -> Result<(), NoOrigin> {
-    let entry = first_entry(identity, time_ms);
+pub fn begin(
+    client: &EngineClient,
+    identity: &Identity,
+    first: Lsn,
+    time_ms: u64,
+) -> Result<(), NoOrigin> {
+    let entry = first_entry(identity, first, time_ms);
     let entry = entry.map_err(|error| NoOrigin::Unusable(error.to_string()))?;
     match ask(&client.port(), 1, EngineRequest::Append { expect: 0, entry }) {
         Some(EngineReply::Appended { seq: 1 }) => Ok(()),
@@ -130,7 +141,7 @@ pub fn begin(client: &EngineClient, identity: &Identity, time_ms: u64) -> Result
 ///
 /// # Errors
 /// [`EntryError::Unwritable`] if the identity has no place in an entry.
-pub fn first_entry(identity: &Identity, time_ms: u64) -> Result<Bytes, EntryError> {
+pub fn first_entry(identity: &Identity, first: Lsn, time_ms: u64) -> Result<Bytes, EntryError> {
     let genesis = Genesis {
         format: JOURNAL_FORMAT,
         hash_seed: identity.hash_seed,
@@ -146,7 +157,7 @@ pub fn first_entry(identity: &Identity, time_ms: u64) -> Result<Bytes, EntryErro
         epoch: 0,
         writer: 0,
         index: 1,
-        first: Lsn(1),
+        first,
         records: 0,
         time_ms,
         previous: 0,
@@ -180,7 +191,9 @@ impl JournalOrigin {
     /// [`StoreError::Foreign`], which says what the directory belongs to.
     pub fn check(&self, path: &Path, identity: &Identity) -> Result<(), StoreError> {
         let what = match identity {
-            Identity { member: None, .. } => "it belongs to a node without a journal".to_owned(),
+            Identity { member: None, .. } => "it belongs to a node without a journal; `chatshard \
+                 journal init --from` begins a journal with its data"
+                .to_owned(),
             Identity { node_id, .. } if *node_id != self.journal => {
                 format!("it belongs to the journal {node_id:x}, not to {:x}", self.journal)
             }

@@ -88,25 +88,36 @@ impl<D: Disk> GivenLog<D> {
     /// # Errors
     /// If the log was trimmed meanwhile, or a record of it is damaged. The pieces before are right.
     pub fn piece(&mut self) -> io::Result<Option<Bytes>> {
-        let mut batches = vec![Batch::new()];
-        let mut result = Ok(());
-        let next = self.follower.next(self.until, PIECE_BYTES, |_, record| {
-            if batches.last().is_none_or(|batch| batch.len_bytes() >= PIECE_BYTES) {
-                batches.push(Batch::new());
-            }
-            if let Some(batch) = batches.last_mut()
-                && let Err(error) = batch.push(record)
-            {
-                result = Err(error);
-            }
-        });
-        next.map_err(io::Error::other)?;
-        result.map_err(io::Error::other)?;
         let mut piece = Vec::new();
-        for batch in batches.iter().filter(|batch| !batch.is_empty()) {
-            let sealed = self.sealing.seal(batch).map_err(io::Error::other)?;
+        for batch in next_batches(&mut self.follower, self.until)? {
+            let sealed = self.sealing.seal(&batch).map_err(io::Error::other)?;
             piece.extend_from_slice(&sealed);
         }
         Ok((!piece.is_empty()).then(|| piece.into()))
     }
+}
+
+/// The next records of a log up to `until`, in batches of about [`PIECE_BYTES`]. None is empty.
+///
+/// # Errors
+/// If the log was trimmed meanwhile, or a record of it is damaged.
+pub(super) fn next_batches<D: Disk>(
+    follower: &mut LogFollower<D>,
+    until: Lsn,
+) -> io::Result<Vec<Batch>> {
+    let mut batches: Vec<Batch> = Vec::new();
+    let mut result = Ok(());
+    let next = follower.next(until, PIECE_BYTES, |_, record| {
+        if batches.last().is_none_or(|batch| batch.len_bytes() >= PIECE_BYTES) {
+            batches.push(Batch::new());
+        }
+        if let Some(batch) = batches.last_mut()
+            && let Err(error) = batch.push(record)
+        {
+            result = Err(error);
+        }
+    });
+    next.map_err(io::Error::other)?;
+    result.map_err(io::Error::other)?;
+    Ok(batches)
 }

@@ -38,6 +38,7 @@
 //!
 //! What handles the data directory, mostly before the threads begin:
 //! - [`restore`]: makes a copy of a data directory ready for service
+//! - [`first_member`]: makes the data directory of a journal's first member out of another one
 //! - [`join`]: copies the data of another member into a directory of its own, and swaps it in
 //! - [`give`]: what a member gives to one that copies its data
 //! - [`store`]: the data directory: its lock and its recovery
@@ -55,6 +56,7 @@ pub mod clock;
 pub mod commit_gate;
 mod core_turns;
 pub mod error;
+pub mod first_member;
 pub mod frame_batch;
 pub mod genesis;
 pub mod give;

@@ -15,7 +15,7 @@ use snapshot::{Disk, DiskFile, RealDisk, Scan};
 
 use super::error::StoreError;
 use super::identity::{IDENTITY_FILE, Identity};
-use super::store::{create_dirs, is_empty, lock, renew_incarnation};
+use super::store::{Lock, create_dirs, is_empty, lock, renew_incarnation};
 
 const COPY_BYTES: usize = 1 << 20;
 
@@ -27,15 +27,7 @@ const COPY_BYTES: usize = 1 << 20;
 /// operation.
 pub fn copy(from: &Path, scan: &Scan, dir: &Path) -> Result<u64, StoreError> {
     let io = |error| StoreError::Io { path: dir.to_path_buf(), error };
-    if !dir.try_exists().map_err(io)? {
-        create_dirs(dir).map_err(io)?;
-    }
-    if !is_empty(dir).map_err(io)? {
-        let what = "the directory is not empty; restore into a new one, or leave --from out to \
-                    put into service what is there";
-        return Err(StoreError::Foreign { path: dir.to_path_buf(), what: what.into() });
-    }
-    let _lock = lock(dir)?;
+    let _lock = lock_empty(dir)?;
     let identity = from.join(IDENTITY_FILE);
     let (identity, _) = Identity::read(&RealDisk, &identity)?;
     let snapshots = scan.snapshots.iter().map(|snapshot| &snapshot.path);
@@ -52,6 +44,23 @@ pub fn copy(from: &Path, scan: &Scan, dir: &Path) -> Result<u64, StoreError> {
     let identity = identity.renewed(&path)?;
     identity.write(&RealDisk, &path).map_err(|error| StoreError::Io { path, error })?;
     Ok(bytes)
+}
+
+/// Locks a directory for new files, and makes it if it is missing.
+///
+/// # Errors
+/// If it has files, or a server uses it.
+pub(super) fn lock_empty(dir: &Path) -> Result<Lock, StoreError> {
+    let io = |error| StoreError::Io { path: dir.to_path_buf(), error };
+    if !dir.try_exists().map_err(io)? {
+        create_dirs(dir).map_err(io)?;
+    }
+    if !is_empty(dir).map_err(io)? {
+        let what = "the directory is not empty; name a new one. `restore` without --from puts into \
+                    service what is there";
+        return Err(StoreError::Foreign { path: dir.to_path_buf(), what: what.into() });
+    }
+    lock(dir)
 }
 
 /// Gives the log in `dir` a new incarnation. For a directory that another tool has restored in

@@ -24,6 +24,7 @@ use snapshot::{Lsn, Planted, is_planted};
 
 use crate::journal::base::JournalBase;
 use crate::journal::engine::{Condition, EngineProfile, EngineReply, EngineRequest, StoredEntry};
+use crate::journal::entry::EntryKind;
 use crate::journal::names::ActiveMember;
 use crate::journal::quiet::QuietTime;
 use crate::journal::reader::{AcceptedEntry, JournalFault, JournalReader, Verdict};
@@ -222,6 +223,10 @@ impl Standby {
                     true => self.take_read(&entries),
                     false => self.take_followed(&entries),
                 };
+                if accepted.first().is_some_and(|entry| self.is_origin_ahead(entry)) {
+                    self.end = Some(StandbyEnd::Trimmed { have: self.have });
+                    return Vec::new();
+                }
                 if !accepted.is_empty() {
                     // Another standby may have claimed: its silence begins now.
                     self.quiet.looked(now, true);
@@ -235,6 +240,11 @@ impl Standby {
             _ => {}
         }
         Vec::new()
+    }
+
+    /// Whether this is a genesis behind records that this node lacks: another member has them.
+    fn is_origin_ahead(&self, first: &AcceptedEntry) -> bool {
+        first.header.kind == EntryKind::Genesis && first.header.first > self.have.next()
     }
 
     fn read_again(&mut self) {

@@ -20,10 +20,10 @@ use tracing::info;
 use super::member_access::MemberAccess;
 use crate::client::download::{self, Download};
 use crate::client::{Address, ClientTls};
-use crate::journal::base::JournalBase;
 use crate::journal::client::EngineClient;
 use crate::journal::names::MemberNames;
 use crate::node::error::StoreError;
+use crate::node::genesis::{NoOrigin, read_origin};
 use crate::node::identity::{IDENTITY_FILE, Identity};
 use crate::node::join::{JoinError, Joining, JoiningLog};
 use crate::node::journal_end::{NotRead, read_base, read_to_end};
@@ -59,6 +59,8 @@ pub(super) struct JoinParts {
 enum Trouble {
     #[error("{0}")]
     Engine(#[from] NotRead),
+    #[error("{0}")]
+    Origin(#[from] NoOrigin),
     #[error("{0}")]
     Store(#[from] StoreError),
     #[error("{0}")]
@@ -175,11 +177,15 @@ async fn attempt(parts: &JoinParts, progress: &JoinProgress) -> Result<(), Troub
     let lock = lock(dir)?;
     let disk = lock.disk(dir);
     let journal = Identity::read(&disk, &dir.join(IDENTITY_FILE))?.0.node_id;
-    let Some(JournalBase { active, .. }) = read_base(client, journal)? else {
-        return Ok(());
+    let active = match read_base(client, journal)? {
+        Some(base) => base.active,
+        // Nothing is trimmed: the journal itself has all.
+        None if read_origin(client)?.first == Lsn(1) => return Ok(()),
+        // Its first member has the data from before the journal.
+        None => read_to_end(client, journal)?.active,
     };
     let mut result = Err(Trouble::Peer("no other member is known to have the data".to_owned()));
-    if !active.names.are_of(own) {
+    if active.names != MemberNames::default() && !active.names.are_of(own) {
         result = copy(parts, &disk, journal, &active.names, progress).await;
     }
     if let Err(Trouble::Peer(_)) = &result {
@@ -189,6 +195,14 @@ async fn attempt(parts: &JoinParts, progress: &JoinProgress) -> Result<(), Troub
         }
     }
     result
+}
+
+/// The first record that the engine keeps.
+fn first_kept(client: &EngineClient, journal: u64) -> Result<Lsn, Trouble> {
+    match read_base(client, journal)? {
+        Some(base) => Ok(base.place.next_lsn),
+        None => Ok(read_origin(client)?.first),
+    }
 }
 
 /// Copies snapshot and log of one member.
@@ -295,7 +309,7 @@ impl<'a> Peer<'a> {
             if log.next() > before {
                 moved = Instant::now();
             }
-            let kept = read_base(client, journal)?.map_or(Lsn(1), |base| base.place.next_lsn);
+            let kept = first_kept(client, journal)?;
             let is_enough = log.has(kept.previous());
             if is_enough && (log.next() == before || began.elapsed() < ROUND_MAX) {
                 return Ok(());

@@ -24,6 +24,7 @@ use chatshard::node::journal_end::{JournalEnd, read_to_end};
 use chatshard::server::{self, Addresses};
 use chatshard::types::ShardCount;
 use serde_json::Value;
+use snapshot::Lsn;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -70,6 +71,13 @@ impl Cluster {
 
     /// Like [`Cluster::start`], with members that keep so much of the journal.
     pub fn keeping(trim: TrimLimits) -> Self {
+        let cluster = Self::without_journal(trim);
+        cluster.begin(&Identity::draw(&cluster.path("journal")).unwrap(), Lsn(1));
+        cluster
+    }
+
+    /// An engine whose journal has not begun.
+    pub fn without_journal(trim: TrimLimits) -> Self {
         let faults = SimFaults { delay: Duration::from_millis(2), ..SimFaults::default() };
         let engine = SimEngine::new(1, Condition::Checked, 3, faults);
         let server = Arc::new(Mutex::new(SimServer::new(engine)));
@@ -84,10 +92,12 @@ impl Cluster {
             })
         };
         let files = tempfile::tempdir().unwrap();
-        let cluster = Self { server, files, trim, ended, turning: Some(turning) };
-        let identity = Identity::draw(&cluster.path("journal")).unwrap();
-        genesis::begin(&cluster.client(NOBODY), &identity, 1).unwrap();
-        cluster
+        Self { server, files, trim, ended, turning: Some(turning) }
+    }
+
+    /// Begins the journal with this record.
+    pub fn begin(&self, identity: &Identity, first: Lsn) {
+        genesis::begin(&self.client(NOBODY), identity, first, 1).unwrap();
     }
 
     fn client(&self, node: u32) -> EngineClient {
@@ -133,15 +143,12 @@ impl Cluster {
             member_tls_ca: None,
             trim: self.trim,
         });
-        let (stop, stopped) = oneshot::channel();
-        let (sender, ready) = channel();
-        let thread = std::thread::spawn(move || {
-            let stop = || async { drop(stopped.await) };
-            let on_ready = move |addresses: &Addresses| drop(sender.send(addresses.clone()));
-            server::run_until(config, stop, on_ready).unwrap();
-        });
-        let addresses = ready.recv_timeout(PATIENCE).unwrap();
-        Member { addresses, stop: Some(stop), thread: Some(thread) }
+        Member::start(config)
+    }
+
+    /// Starts a node without a journal.
+    pub fn alone(&self, name: &str) -> Member {
+        Member::start(Config::ephemeral(self.path(name)))
     }
 }
 
@@ -153,6 +160,18 @@ impl Drop for Cluster {
 }
 
 impl Member {
+    fn start(config: Config) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let (sender, ready) = channel();
+        let thread = std::thread::spawn(move || {
+            let stop = || async { drop(stopped.await) };
+            let on_ready = move |addresses: &Addresses| drop(sender.send(addresses.clone()));
+            server::run_until(config, stop, on_ready).unwrap();
+        });
+        let addresses = ready.recv_timeout(PATIENCE).unwrap();
+        Self { addresses, stop: Some(stop), thread: Some(thread) }
+    }
+
     pub fn tcp(&self) -> String {
         self.addresses.tcp.to_string()
     }

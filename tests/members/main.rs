@@ -11,6 +11,7 @@
 //! - `faults`: faults planted in production's code, which the histories find
 //! - `join`: copies of the data of another member, and what breaks on their way
 //! - `rejoin`: members that come back when the journal has trimmed what they need
+//! - `first_member`: journals that begin with the data of another node
 //! - `failover`: who replies, what is kept, and what clients see when the active ends
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -26,6 +27,7 @@ mod engine;
 mod failover;
 #[cfg(feature = "planted-faults")]
 mod faults;
+mod first_member;
 mod history;
 mod join;
 #[cfg(feature = "journal-etcd")]

@@ -29,7 +29,8 @@ async fn last_lsn(member: &Member) -> Option<u64> {
     Some(stats.log.last_lsn)
 }
 
-async fn takes_over(first: Member, second: &Member, expected: u64) {
+/// Stops the first member when the second one has all, and expects this sequence there.
+pub async fn takes_over(first: Member, second: &Member, expected: u64) {
     let last = last_lsn(&first).await.unwrap();
     let has_all = async || last_lsn(second).await.is_some_and(|has| has >= last);
     until("the second one to have all", has_all).await;

@@ -28,7 +28,7 @@ fn behind_genesis(have: u64) -> (Standby, u64) {
 }
 
 fn first_entry(identity: &Identity) -> Bytes {
-    chatshard::node::genesis::first_entry(identity, 1).unwrap()
+    chatshard::node::genesis::first_entry(identity, Lsn(1), 1).unwrap()
 }
 
 fn next_read(standby: &mut Standby, of: Option<u16>) -> u64 {
@@ -57,6 +57,20 @@ fn a_standby_that_begins_at_the_base_knows_the_active() {
     assert_eq!(standby.reader().place(), base().place);
     assert_eq!(standby.take_base_active(), Some(base().active));
     assert_eq!(standby.take_base_active(), None);
+}
+
+#[test]
+fn a_journal_that_begins_behind_records_that_are_missing_ends_the_standby() {
+    for (have, end) in [(6, Some(StandbyEnd::Trimmed { have: Lsn(6) })), (7, None), (8, None)] {
+        let reader = JournalReader::new(JOURNAL, profile().condition);
+        let mut standby = Standby::new(reader, profile(), Lsn(have), Duration::ZERO);
+        let (id, _) = standby.poll(Duration::ZERO).unwrap();
+        let genesis = chatshard::node::genesis::first_entry(&identity(), Lsn(8), 1).unwrap();
+        let entries = EngineReply::Entries(vec![StoredEntry { seq: 1, bytes: genesis }]);
+        let accepted = standby.on_reply(Duration::ZERO, id, entries);
+        assert_eq!(standby.end(), end.as_ref(), "with {have} records");
+        assert_eq!(accepted.is_empty(), end.is_some());
+    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ use chatshard::node::store::{Store, StoreOptions};
 use chatshard::node::watch::WatchHub;
 use chatshard::node::worker::{LocalWorker, Worker};
 use chatshard::types::{KeyHasher, ShardCount, ShardId};
-use snapshot::{FaultyDisk, LogWriter};
+use snapshot::{FaultyDisk, LogWriter, Lsn};
 use tokio::sync::oneshot;
 
 use crate::common::random::Random;
@@ -318,7 +318,7 @@ impl World {
         }
         let store = Store::found(member.disk.clone(), Path::new(DIR));
         let store = store.map_err(|error| format!("member {at}: {error}"))?;
-        let origin = JournalOrigin { journal: JOURNAL, genesis: genesis() };
+        let origin = JournalOrigin { journal: JOURNAL, genesis: genesis(), first: Lsn(1) };
         origin.check(Path::new(DIR), &store.identity).map_err(|error| error.to_string())?;
         self.begun_at_base += u64::from(self.server.engine.trimmed() > 1);
         let member = &self.members[at];
@@ -402,7 +402,7 @@ pub fn identity() -> Identity {
 /// Appends the first entry, over a network that does not fail.
 fn begin_journal(server: &mut SimServer) {
     use chatshard::journal::engine::{EngineReply, EngineRequest};
-    let entry = chatshard::node::genesis::first_entry(&identity(), BEGAN).unwrap();
+    let entry = chatshard::node::genesis::first_entry(&identity(), Lsn(1), BEGAN).unwrap();
     let port = server.connect(NOBODY, profile()).port();
     port.send(1, EngineRequest::Append { expect: 0, entry });
     server.turn(Duration::ZERO);

@@ -1,0 +1,115 @@
+//! Makes the data directory of a journal's first member out of another data directory.
+//!
+//! Every file of a data directory names its node, and all members of a journal are one node. So the
+//! files are written anew, under the ids of the new journal.
+//!
+//! # Invariants
+//! - The source is only read.
+//! - The identity file is written last. So no server starts on a directory whose making was
+//!   interrupted.
+
+use std::io;
+use std::path::Path;
+
+use snapshot::{
+    AppendError, Disk, LogFollower, LogWriter, Lsn, ReadError, RealDisk, Scan, SnapshotReader,
+    SnapshotWriter, open_newest,
+};
+
+use super::error::StoreError;
+use super::give::next_batches;
+use super::identity::{AtRisk, IDENTITY_FILE, IDENTITY_VERSION, Identity, draw};
+use super::restore::lock_empty;
+
+/// The data directory of a first member.
+#[derive(Debug)]
+pub struct FirstMember {
+    /// Its identity. The node id is that of the journal.
+    pub identity: Identity,
+    /// The newest record that it has. The journal begins behind it.
+    pub last: Lsn,
+}
+
+/// Makes the data directory `dir`, which must be missing or empty, out of the data that `scan` found
+/// whole in `from`.
+///
+/// # Errors
+/// If `dir` has files or a server uses it. If the identity in `from` cannot be read, or the system
+/// refuses an operation.
+pub fn make(from: &Path, scan: &Scan, dir: &Path) -> Result<FirstMember, StoreError> {
+    let _lock = lock_empty(dir)?;
+    let path = dir.join(IDENTITY_FILE);
+    let (source, _) = Identity::read(&RealDisk, &from.join(IDENTITY_FILE))?;
+    let identity = Identity {
+        version: IDENTITY_VERSION,
+        node_id: draw(&path)?,
+        incarnation: draw(&path)?,
+        at_risk: AtRisk::Nothing,
+        member: Some(draw(&path)?),
+        swap: None,
+        ..source.clone()
+    };
+    let written = write_files(from, source.node_id, scan.last_lsn, dir, identity);
+    let identity = written.map_err(|error| StoreError::Io { path: dir.to_path_buf(), error })?;
+    let last = scan.last_lsn;
+    let made = identity.write(&RealDisk, &path).map(|()| FirstMember { identity, last });
+    made.map_err(|error| StoreError::Io { path, error })
+}
+
+/// Writes the newest snapshot and the log behind it anew. Returns the identity with what the files
+/// hold.
+fn write_files(
+    from: &Path,
+    source: u64,
+    last: Lsn,
+    dir: &Path,
+    identity: Identity,
+) -> io::Result<Identity> {
+    let snapshot = open_newest(&RealDisk, from)?.map(|(info, _)| info);
+    let start = snapshot.as_ref().map_or(Lsn(0), |snapshot| snapshot.start_lsn);
+    let mut log = LogWriter::create(&RealDisk, dir, identity.node_id, start.next())?;
+    if last > start {
+        let follower = LogFollower::open(&RealDisk, from, source, start.next());
+        let mut follower = follower.map_err(io::Error::other)?;
+        while follower.position() < last {
+            for batch in next_batches(&mut follower, last)? {
+                log.append(&batch).map_err(io::Error::other)?;
+            }
+        }
+    }
+    log.sync().map_err(|error| io::Error::other(AppendError::from(error)))?;
+    let mut baseline = log.baseline();
+    if let Some(snapshot) = snapshot {
+        let reader = SnapshotReader::open(&RealDisk, &snapshot.path).map_err(to_io)?;
+        write_snapshot(reader, dir, identity.node_id)?;
+        baseline.snapshot = start;
+    }
+    log.finish().map_err(io::Error::other)?;
+    RealDisk.sync_dir(dir)?;
+    Ok(Identity { baseline: baseline.into(), ..identity })
+}
+
+/// Writes the blocks of a snapshot into one of another node. The log has the records behind it.
+fn write_snapshot(
+    mut reader: SnapshotReader<RealDisk>,
+    dir: &Path,
+    node_id: u64,
+) -> io::Result<()> {
+    let info = reader.info().clone();
+    let mut writer = SnapshotWriter::create(&RealDisk, dir, node_id, info.start_lsn)?;
+    while let Some(block) = reader.next_block().map_err(to_io)? {
+        writer.block(block)?;
+    }
+    match info.logged {
+        true => writer.publish(info.end_lsn),
+        false => writer.publish_without_log(),
+    }
+    .map(drop)
+}
+
+fn to_io(error: ReadError) -> io::Error {
+    match error {
+        ReadError::Io(error) => error,
+        ReadError::Damaged(_) | ReadError::Newer(_) => io::Error::other(error),
+    }
+}
