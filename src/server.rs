@@ -12,6 +12,7 @@
 //! - `engine`: the engine of a member's journal
 //! - `member_access`: how a member shows itself to other members, and whom it trusts
 //! - `reports`: a standby's reports to the active
+//! - `claim_rounds`: asks the other members before this one claims
 //! - `accept`: opens the doors
 //! - `admin`: the routes of the admin listener
 //! - `giving`: what a member gives to another one that copies its data
@@ -22,6 +23,7 @@
 
 mod accept;
 mod admin;
+mod claim_rounds;
 mod credentials;
 mod descriptors;
 mod doors;
@@ -240,6 +242,7 @@ async fn begin(options: &NodeOptions, access: &MemberAccess) -> Result<Node, Sta
     tokio::task::spawn_local(Arc::clone(&node.info.memory).keep_looking());
     tokio::task::spawn_local(Arc::clone(&node.info.clock).keep_looking());
     tokio::task::spawn_local(reports::keep_reporting(Arc::clone(&node.info), access.clone()));
+    tokio::task::spawn_local(claim_rounds::keep_asking(Arc::clone(&node.info), access.clone()));
     Ok(node)
 }
 

@@ -32,6 +32,8 @@ pub enum Planted {
     LeaseFromReply,
     /// A standby claims although it did not see that the active is silent.
     ClaimWithoutWait,
+    /// A standby claims without asking the other members.
+    ClaimWithoutAsking,
     /// A reply of an active leaves before the journal has its record.
     ReplyBeforeJournal,
     /// A member that becomes the active does not send what its outboxes hold.

@@ -51,7 +51,8 @@ fn as_text(reply: &ClusterReply) -> String {
         Some(ms) => format!("from a standby that heard of it {} s ago", ms / 1000),
         None => "from a standby that has not heard from the active".to_owned(),
     };
-    format!("{table}\nepoch {}, {source}", reply.epoch)
+    let no_claim = reply.no_claim.as_ref().map(|why| format!("\nThis node waits: {why}"));
+    format!("{table}\nepoch {}, {source}{}", reply.epoch, no_claim.unwrap_or_default())
 }
 
 fn number(number: Option<u64>) -> String {
@@ -77,7 +78,12 @@ mod tests {
             ..ClusterMember::default()
         };
         let other = ClusterMember { member: "m2".into(), ..ClusterMember::default() };
-        let reply = ClusterReply { members: vec![known, other], epoch: 3, age_ms: Some(0) };
+        let reply = ClusterReply {
+            members: vec![known, other],
+            epoch: 3,
+            age_ms: Some(0),
+            ..ClusterReply::default()
+        };
         let text = as_text(&reply);
         let row = |name: &str| {
             let line = text.lines().find(|line| line.contains(name)).unwrap();
@@ -86,6 +92,8 @@ mod tests {
         assert_eq!(row("m1")[1..9], ["m1", "active", "", "-", "7", "0", "-", "1 s ago"]);
         assert_eq!(row("m2")[4..9], ["-", "-", "-", "-", "-"]);
         assert!(text.ends_with("epoch 3, from the active"), "{text}");
+        let waiting = ClusterReply { no_claim: Some("it is alone".into()), ..reply };
+        assert!(as_text(&waiting).ends_with("This node waits: it is alone"));
         assert_eq!(as_text(&ClusterReply::default()), "this node has no journal");
     }
 }

@@ -57,11 +57,17 @@ pub struct ClusterReply {
     /// Age of what a standby passes on, in ms. On the active it is 0, and on a standby that has not
     /// heard of an active it is absent.
     pub age_ms: Option<u64>,
+    /// Seq of the newest entry of the journal that this node has accepted, or that another member
+    /// told it of. Absent without a journal.
+    pub seq: Option<u64>,
+    /// Why this node does not claim although the active is silent: another member has accepted more
+    /// than the engine shows.
+    pub no_claim: Option<String>,
 }
 
 #[cfg(test)]
 draw! {
     Cluster {}
     ClusterMember { member, role, address, admin, version, format, lsn, durable_lsn, lag, heard_ms }
-    ClusterReply { members, epoch, age_ms }
+    ClusterReply { members, epoch, age_ms, seq, no_claim }
 }

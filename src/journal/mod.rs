@@ -20,6 +20,7 @@
 //! - `array`: MessagePack arrays in entries and bases
 //! - [`place`]: a place between two entries
 //! - [`base`]: the base of a trim
+//! - [`reach`]: how far a journal is known to have come
 //! - [`names`]: how a journal names its members
 //! - [`reader`]: the reader's rule: which entries count
 //! - [`writer`]: one stint of one active: claim, append, retry, lease, release
@@ -55,6 +56,7 @@ pub mod kept;
 pub mod names;
 pub mod place;
 pub mod quiet;
+pub mod reach;
 pub mod reader;
 pub mod sim;
 pub mod sim_server;

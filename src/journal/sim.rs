@@ -242,6 +242,14 @@ impl SimEngine {
         self.history.truncate(usize::try_from(self.tail).unwrap_or(usize::MAX));
     }
 
+    /// Mends that: the entries are there again, as before [`SimEngine::lose_end`].
+    pub fn bring_back(&mut self, entries: impl IntoIterator<Item = StoredEntry>) {
+        let lost: Vec<Bytes> =
+            entries.into_iter().skip(self.history.len()).map(|entry| entry.bytes).collect();
+        self.history.extend(lost);
+        self.tail = u64::try_from(self.history.len()).unwrap_or(u64::MAX);
+    }
+
     fn schedule(&mut self, at: Duration, event: SimEvent) {
         self.serial += 1;
         self.events.insert((at, self.serial), event);

@@ -39,6 +39,7 @@ use super::entry::{
     ClaimFacts, ControlBody, ENTRY_HEADER_BYTES, EntryError, EntryHeader, EntryKind, SealedEntry,
 };
 use super::place::JournalPlace;
+use super::reach::JournalReach;
 use super::reader::{JournalFault, JournalReader, Verdict};
 use crate::limits::JOURNAL_LOOK_ENTRIES;
 
@@ -510,6 +511,12 @@ impl JournalWriter {
     #[must_use]
     pub fn newest_cost(&self) -> Option<(JournalPlace, u64)> {
         self.reader.boundary_cost()
+    }
+
+    /// How far this stint has brought the journal.
+    #[must_use]
+    pub fn reach(&self) -> JournalReach {
+        JournalReach::of(&self.reader)
     }
 
     /// LSN of the newest committed record.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use snapshot::Lsn;
 
 use super::error::{NodeError, StoreError};
-use super::identity::{AtRisk, IDENTITY_VERSION, Identity, StoredBaseline, draw};
+use super::identity::{AtRisk, IDENTITY_VERSION, Identity, KnownJournal, StoredBaseline, draw};
 use crate::journal::client::{EngineClient, EnginePort};
 use crate::journal::engine::{EngineReply, EngineRequest, StoredEntry};
 use crate::journal::entry::{
@@ -180,6 +180,7 @@ impl JournalOrigin {
             at_risk: AtRisk::Nothing,
             baseline: StoredBaseline::default(),
             member: Some(draw(path)?),
+            journal: KnownJournal::default(),
             swap: None,
             file: None,
         })

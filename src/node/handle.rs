@@ -53,8 +53,13 @@ impl Handle {
         if let Some(member) = self.node.member.as_ref().filter(|_| !of_any_role) {
             member.readiness(self.node.clock.boot())?;
         }
-        if let Some(why) = self.node.member.as_ref().and_then(|member| member.failure()) {
-            return Err(why);
+        if let Some(member) = &self.node.member {
+            if let Some(why) = member.failure() {
+                return Err(why);
+            }
+            if let Some(lost) = member.claim_check.forbidding() {
+                return Err(format!("this member {lost}"));
+            }
         }
         match self.node.log.state() {
             LogState::Ok => Ok(()),

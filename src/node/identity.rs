@@ -11,7 +11,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 pub use snapshot::IDENTITY_FILE;
@@ -22,6 +22,7 @@ use snapshot::{
 
 use super::error::StoreError;
 use super::rights::advice;
+use crate::journal::reach::JournalReach;
 use crate::limits::SLOTS;
 
 /// Version of the identity file that this build writes. It reads this version and all earlier ones.
@@ -57,12 +58,48 @@ pub struct Identity {
     /// A random number of this member of a journal. `None` if the node has no journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<u64>,
+    /// What a member knows of its journal; nothing if the node has none.
+    #[serde(default, skip_serializing_if = "KnownJournal::is_nothing")]
+    pub journal: KnownJournal,
     /// How far a copy of another member's data is in its place. `None`: nothing is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swap: Option<SwapStep>,
     /// The file that this identity was written to. `None` if the file system does not report it.
     #[serde(default)]
     pub file: Option<KeptFile>,
+}
+
+/// What a member knows of its journal: by what it accepted, and by what other members said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownJournal {
+    /// Seq of the newest entry that any member is known to have accepted.
+    pub seq: u64,
+    /// Number of the newest claim.
+    pub epoch: u64,
+    /// LSN of the newest record.
+    pub lsn: u64,
+    /// The other members.
+    pub members: Vec<StoredMember>,
+}
+
+/// A member, and the address of its TCP door.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredMember {
+    /// Its name among the members.
+    pub member: String,
+    /// The address of its TCP door.
+    pub address: String,
+}
+
+impl KnownJournal {
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// How far the journal has come.
+    pub(super) fn reach(&self) -> JournalReach {
+        JournalReach { seq: self.seq, epoch: self.epoch, lsn: Lsn(self.lsn) }
+    }
 }
 
 /// What is left to do to put copied data in its place. [`super::swap`] has the order.
@@ -152,6 +189,7 @@ impl Identity {
             at_risk: AtRisk::Nothing,
             baseline: StoredBaseline::default(),
             member: None,
+            journal: KnownJournal::default(),
             swap: None,
             file: None,
         })
@@ -163,7 +201,8 @@ impl Identity {
     /// # Errors
     /// If the operating system has no random numbers.
     pub fn renewed(self, path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { incarnation: draw(path)?, member: None, ..self })
+        let journal = KnownJournal::default();
+        Ok(Self { incarnation: draw(path)?, member: None, journal, ..self })
     }
 
     /// Refuses to run the member of a journal alone: its records would not be in the journal.
@@ -258,12 +297,33 @@ impl<D: Disk> IdentityFile<D> {
     pub fn new(disk: D, path: PathBuf, identity: Identity) -> Self {
         Self { disk, path, kept: Mutex::new(identity) }
     }
+
+    /// What the file says of the journal.
+    pub(super) fn known_journal(&self) -> KnownJournal {
+        self.lock().journal.clone()
+    }
+
+    /// Replaces what the file says of the journal.
+    ///
+    /// # Errors
+    /// The errors of the file system.
+    pub(super) fn keep_journal(&self, journal: KnownJournal) -> io::Result<()> {
+        let mut kept = self.lock();
+        let new = Identity { journal, ..kept.clone() };
+        new.write(&self.disk, &self.path)?;
+        *kept = new;
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Identity> {
+        // No code that can panic runs under this lock, so a poisoned lock is not possible.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<D: Disk> KeepBaseline for IdentityFile<D> {
     fn raise(&self, to: Baseline) -> io::Result<()> {
-        // No code that can panic runs under this lock, so a poisoned lock is not possible.
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.lock();
         let baseline = Baseline::from(kept.baseline).raised(to).into();
         if kept.baseline != baseline {
             let raised = Identity { baseline, ..kept.clone() };

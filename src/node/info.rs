@@ -186,7 +186,15 @@ impl NodeInfo {
         }
         members.push(itself(own, is_active));
         members.sort_by(|a, b| (&a.member, &a.address).cmp(&(&b.member, &b.address)));
-        ClusterReply { members, epoch, age_ms }
+        let reach = member.claim_check.reach();
+        let no_claim = member.claim_check.forbidding().map(|lost| format!("it {lost}"));
+        ClusterReply {
+            members,
+            epoch: epoch.max(reach.epoch),
+            age_ms,
+            seq: Some(reach.seq),
+            no_claim,
+        }
     }
 
     /// The figures of the journal; `None` without one.

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use super::core_turns::CoreTurns;
 use super::info::NodeInfo;
+use super::journal_keeper::JournalKeeper;
 use super::membership::{MemberRole, Membership};
 use super::sink::{Sink, SinkError};
 use super::trimming::Trimming;
@@ -40,13 +41,21 @@ enum Offered {
     Committed,
 }
 
+/// What a member has on its disk.
+pub(super) struct MemberDisk<D: Disk> {
+    /// The log, behind the journal.
+    pub log: LogWriter<D>,
+    /// What it knows of its journal.
+    pub keeper: JournalKeeper<D>,
+}
+
 /// The journal with the log on the disk behind it.
 pub struct JournalSink<D: Disk> {
     node: Arc<NodeInfo>,
     member: Arc<Membership>,
     port: EnginePort,
     writer: JournalWriter,
-    disk: LogWriter<D>,
+    disk: MemberDisk<D>,
     offered: Offered,
     turns: CoreTurns,
     trimming: Trimming,
@@ -63,7 +72,7 @@ impl<D: Disk> JournalSink<D> {
         member: Arc<Membership>,
         port: EnginePort,
         writer: JournalWriter,
-        disk: LogWriter<D>,
+        disk: MemberDisk<D>,
         trimming: Trimming,
         patience: Duration,
     ) -> Self {
@@ -110,6 +119,7 @@ impl<D: Disk> JournalSink<D> {
                 AppendProgress::Committed { .. } => {
                     self.member.lease(now.saturating_add(self.writer.lease_left(now)));
                     self.trimming.note(now, &self.writer);
+                    self.member.claim_check.accepted(self.writer.reach());
                 }
             }
         }
@@ -182,29 +192,31 @@ impl<D: Disk> JournalSink<D> {
 impl<D: Disk> Sink for JournalSink<D> {
     fn append(&mut self, batch: &Batch) -> Result<Lsn, SinkError> {
         self.commit(batch)?;
-        let written = self.disk.append(batch)?;
+        let written = self.disk.log.append(batch)?;
         self.offered = Offered::New;
         Ok(written)
     }
 
     fn sync(&mut self) -> Result<Lsn, Poisoned> {
-        self.disk.sync()
+        self.disk.log.sync()
     }
 
     fn written(&self) -> Lsn {
-        self.disk.written()
+        self.disk.log.written()
     }
 
     fn durable(&self) -> Lsn {
-        self.disk.durable()
+        self.disk.log.durable()
     }
 
     fn look_at_place(&mut self) -> io::Result<()> {
-        self.disk.look_at_place()
+        self.disk.log.look_at_place()
     }
 
     fn idle(&mut self) -> Result<(), SinkError> {
-        self.trimming.turn(self.now(), self.disk.durable(), &self.member);
+        let now = self.now();
+        self.trimming.turn(now, self.disk.log.durable(), &self.member);
+        self.disk.keeper.turn(now, &self.member);
         self.drive()?;
         if self.writer.is_beat_due(self.now()) && self.turns.all_had(&self.node) {
             self.turns.reset();
@@ -223,6 +235,7 @@ impl<D: Disk> Sink for JournalSink<D> {
         if self.writer.is_active() {
             self.release();
         }
-        self.disk.finish()
+        self.disk.keeper.finish(&self.member);
+        self.disk.log.finish()
     }
 }

@@ -4,7 +4,8 @@
 //! report said.
 //!
 //! # Invariants
-//! - A member is known by its name: two with one name count as one.
+//! - A report counts by the name of its member: two with one name count as one copy. Before a claim
+//!   every address is asked.
 //! - Only a report of the last [`ALIVE`] counts for a trim.
 //! - At most [`MEMBERS_MAX`] members are kept; beyond it, the one not heard of for longest goes.
 
@@ -15,6 +16,7 @@ use snapshot::Lsn;
 
 use crate::command::cluster::ClusterMember;
 use crate::command::report::Report;
+use crate::journal::names::MemberNames;
 
 /// How long a standby counts as alive after a report.
 const ALIVE: Duration = Duration::from_secs(5);
@@ -24,12 +26,14 @@ const MEMBERS_MAX: usize = 32;
 /// What a member knows of the others. Times are of a clock that runs on in suspend.
 #[derive(Debug, Default)]
 pub(super) struct KnownMembers {
-    heard: BTreeMap<String, Heard>,
+    heard: BTreeMap<String, LastReport>,
     told: Option<Told>,
+    /// Every member of which this one has heard, in the order in which it first did.
+    noted: Vec<MemberNames>,
 }
 
 #[derive(Debug)]
-struct Heard {
+struct LastReport {
     at: Duration,
     /// Committed records that the standby did not have.
     lag: u64,
@@ -57,10 +61,15 @@ pub struct StandbyLag {
 impl KnownMembers {
     /// Takes a report. `committed` is the newest committed record.
     pub(super) fn hear(&mut self, now: Duration, committed: Lsn, report: Report) {
+        self.note(MemberNames {
+            member: report.member.clone(),
+            tcp: report.address.clone(),
+            admin: report.admin.clone(),
+        });
         let lag = committed.0.saturating_sub(report.lsn);
         let before = self.heard.get(&report.member).map(|heard| heard.level_at);
         let level_at = if lag == 0 { now } else { before.unwrap_or(now) };
-        self.heard.insert(report.member.clone(), Heard { at: now, lag, level_at, report });
+        self.heard.insert(report.member.clone(), LastReport { at: now, lag, level_at, report });
         if self.heard.len() > MEMBERS_MAX {
             let oldest = self.heard.iter().min_by_key(|(_, heard)| heard.at);
             if let Some(name) = oldest.map(|(name, _)| name.clone()) {
@@ -69,7 +78,24 @@ impl KnownMembers {
         }
     }
 
-    fn alive(&self, now: Duration) -> impl Iterator<Item = &Heard> {
+    /// Notes that there is a member of this address. Of too many, the one that was noted first is
+    /// forgotten.
+    pub(super) fn note(&mut self, names: MemberNames) {
+        match self.noted.iter_mut().find(|noted| noted.are_of(&names)) {
+            Some(noted) => *noted = names,
+            None => self.noted.push(names),
+        }
+        if self.noted.len() > MEMBERS_MAX {
+            self.noted.remove(0);
+        }
+    }
+
+    /// Every member of which this one has heard.
+    pub(super) fn noted(&self) -> Vec<MemberNames> {
+        self.noted.clone()
+    }
+
+    fn alive(&self, now: Duration) -> impl Iterator<Item = &LastReport> {
         self.heard.values().filter(move |heard| now.saturating_sub(heard.at) <= ALIVE)
     }
 
@@ -88,8 +114,8 @@ impl KnownMembers {
 
     /// The standbys that ever reported.
     pub(super) fn standbys(&self, now: Duration) -> Vec<ClusterMember> {
-        let member = |heard: &Heard| {
-            let Heard { at, lag, report, .. } = heard;
+        let member = |heard: &LastReport| {
+            let LastReport { at, lag, report, .. } = heard;
             ClusterMember {
                 member: report.member.clone(),
                 role: report.role.clone(),
@@ -109,6 +135,10 @@ impl KnownMembers {
     /// Notes what the active said.
     pub(super) fn told(&mut self, now: Duration, mut members: Vec<ClusterMember>) {
         members.truncate(MEMBERS_MAX);
+        for ClusterMember { member, address, admin, .. } in &members {
+            let (member, tcp, admin) = (member.clone(), address.clone(), admin.clone());
+            self.note(MemberNames { member, tcp, admin });
+        }
         self.told = Some(Told { at: now, members });
     }
 

@@ -32,9 +32,12 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 use twox_hash::XxHash64;
 
+use super::claim_check::ClaimVerdict;
+use super::identity::IdentityFile;
 use super::info::NodeInfo;
 use super::journal_figures::TakeoverWhy;
-use super::journal_sink::JournalSink;
+use super::journal_keeper::JournalKeeper;
+use super::journal_sink::{JournalSink, MemberDisk};
 use super::log_thread::LogThread;
 use super::mailbox::Control;
 use super::membership::{MemberRole, Membership};
@@ -45,11 +48,12 @@ use crate::journal::client::{EngineClient, EnginePort};
 use crate::journal::entry::{ClaimFacts, ControlBody};
 use crate::journal::kept::{KeptEntries, TrimLimits};
 use crate::journal::names::ActiveMember;
+use crate::journal::reach::JournalReach;
 use crate::journal::reader::{AcceptedEntry, Content, JournalReader};
 use crate::journal::trimmer::Trimmer;
 use crate::journal::writer::{AppendProgress, JournalWriter, StintEnd};
 use crate::limits::JOURNAL_FORMAT;
-use crate::throttle::throttled;
+use crate::throttle::{Episode, throttled};
 
 /// Longest wait of one turn.
 const PATIENCE_MAX: Duration = Duration::from_millis(20);
@@ -59,6 +63,11 @@ const SYNC_INTERVAL: Duration = Duration::from_millis(100);
 const UNAPPLIED_BYTES_MAX: usize = 32 << 20;
 /// Most time that is added to the wait before a claim, so that two standbys seldom claim at once.
 const JITTER_MAX_MS: u64 = 300;
+
+/// Rounds of questions to other members in the time after which a standby claims: a round waits
+/// 500 ms with etcd. It begins so much before the claim is due, so that it delays no claim after a
+/// silence.
+const ROUNDS_A_CLAIM: u32 = 6;
 
 /// What a member's thread is made of.
 pub struct MemberParts<D: Disk> {
@@ -70,6 +79,8 @@ pub struct MemberParts<D: Disk> {
     pub client: EngineClient,
     /// Continues the log on the disk.
     pub disk: LogWriter<D>,
+    /// The identity file of its directory.
+    pub identity_file: Arc<IdentityFile<D>>,
     /// How much of the journal the engine keeps.
     pub trim: TrimLimits,
     /// A random number of this run.
@@ -127,15 +138,19 @@ struct Applying<D: Disk> {
     /// What the engine keeps, for the trims of an active.
     kept: KeptEntries,
     synced_at: Duration,
+    keeper: JournalKeeper<D>,
+    /// Other members have more than the engine shows.
+    forbidden: Episode,
 }
 
 impl<D: Disk> MemberThread<D> {
     /// A standby that continues behind the records on its disk.
     pub fn new(parts: MemberParts<D>) -> Self {
-        let MemberParts { node, member, client, disk, trim, seed, patience } = parts;
+        let MemberParts { node, member, client, disk, identity_file, trim, seed, patience } = parts;
+        let keeper = JournalKeeper::new(identity_file, &member);
         let patience = patience.min(PATIENCE_MAX);
         let common = Common { node, member, client, trim, seed, patience };
-        let applying = common.stand_by(disk);
+        let applying = common.stand_by(disk, keeper);
         Self { common, stage: Stage::Standby(applying) }
     }
 
@@ -187,7 +202,7 @@ impl Common {
         hasher.finish()
     }
 
-    fn stand_by<D: Disk>(&self, disk: LogWriter<D>) -> Applying<D> {
+    fn stand_by<D: Disk>(&self, disk: LogWriter<D>, keeper: JournalKeeper<D>) -> Applying<D> {
         let profile = self.client.profile();
         let reader = JournalReader::new(self.member.journal, profile.condition);
         let jitter = Duration::from_millis(self.random(0) % JITTER_MAX_MS);
@@ -199,21 +214,23 @@ impl Common {
             unapplied: VecDeque::new(),
             kept: KeptEntries::new(&self.trim),
             synced_at: self.now(),
+            keeper,
+            forbidden: Episode::default(),
         }
     }
 
     fn step<D: Disk>(&self, stage: Stage<D>) -> Stage<D> {
         match stage {
-            Stage::Standby(applying) if self.node.log.is_stopping() => self.stop(applying.disk),
+            Stage::Standby(applying) if self.node.log.is_stopping() => self.stop(applying),
             Stage::Standby(applying) => self.apply(applying),
-            Stage::Claiming(applying, ..) if self.node.log.is_stopping() => {
-                self.stop(applying.disk)
-            }
+            Stage::Claiming(applying, ..) if self.node.log.is_stopping() => self.stop(applying),
             Stage::Claiming(applying, port, writer) => self.claim(applying, port, writer),
             Stage::Starting(applying, port, writer, begun) => {
                 self.begin(applying, port, writer, begun)
             }
-            Stage::Failed(disk) if self.node.log.is_stopping() => self.stop(disk),
+            Stage::Failed(disk) if self.node.log.is_stopping() => {
+                self.end(disk, AfterStint::Recover)
+            }
             Stage::Failed(disk) => {
                 std::thread::sleep(self.patience);
                 Stage::Failed(disk)
@@ -222,9 +239,10 @@ impl Common {
         }
     }
 
-    /// Closes the log on the disk.
-    fn stop<D: Disk>(&self, disk: LogWriter<D>) -> Stage<D> {
-        self.end(disk, AfterStint::Recover)
+    /// Keeps what the journal has shown, and closes the log on the disk.
+    fn stop<D: Disk>(&self, mut applying: Applying<D>) -> Stage<D> {
+        applying.keeper.finish(&self.member);
+        self.end(applying.disk, AfterStint::Recover)
     }
 
     fn end<D: Disk>(&self, disk: LogWriter<D>, next: AfterStint) -> Stage<D> {
@@ -237,11 +255,12 @@ impl Common {
         Stage::Over(closed.is_ok(), next)
     }
 
-    fn fail<D: Disk>(&self, disk: LogWriter<D>, why: String) -> Stage<D> {
+    fn fail<D: Disk>(&self, mut applying: Applying<D>, why: String) -> Stage<D> {
+        applying.keeper.finish(&self.member);
         error!(why, "this member cannot continue, and waits for an operator");
         self.member.set_role(MemberRole::Demoted);
         self.member.fail(why);
-        Stage::Failed(disk)
+        Stage::Failed(applying.disk)
     }
 
     /// One turn of a standby.
@@ -249,7 +268,7 @@ impl Common {
         self.read(&mut applying);
         applying.write();
         if let Err(poisoned) = self.sync(&mut applying) {
-            return self.fail(applying.disk, poisoned.to_string());
+            return self.fail(applying, poisoned.to_string());
         }
         self.publish(&mut applying);
         if let Some(StandbyEnd::Trimmed { have }) = applying.standby.end() {
@@ -259,10 +278,10 @@ impl Common {
         let failed = self.member.failure();
         let end = applying.standby.end().map(ToString::to_string);
         if let Some(why) = failed.or(end) {
-            return self.fail(applying.disk, why);
+            return self.fail(applying, why);
         }
         let has_all = applying.unapplied.is_empty() && applying.unwritten.is_empty();
-        if !has_all || !applying.standby.may_claim() {
+        if !has_all || !self.is_claim_allowed(&applying) {
             return Stage::Standby(applying);
         }
         match self.new_claim(applying.standby.reader().clone()) {
@@ -270,7 +289,30 @@ impl Common {
                 self.member.set_role(MemberRole::Claiming);
                 Stage::Claiming(applying, self.client.port(), Box::new(writer))
             }
-            Err(why) => self.fail(applying.disk, why),
+            Err(why) => self.fail(applying, why),
+        }
+    }
+
+    /// Whether a claim is due, and no other member has more than the engine shows.
+    fn is_claim_allowed<D: Disk>(&self, applying: &Applying<D>) -> bool {
+        let patience = self.client.profile().times.claim / ROUNDS_A_CLAIM;
+        if !applying.standby.may_claim_within(patience) {
+            return false;
+        }
+        let is_released = applying.standby.reader().is_released();
+        match self.member.claim_check.look(self.now(), patience, is_released) {
+            ClaimVerdict::Pending => false,
+            ClaimVerdict::Allowed => applying.standby.may_claim(),
+            ClaimVerdict::Forbidden(lost) => {
+                // A moment before, the active may have appended what this member will see next.
+                if applying.standby.may_claim()
+                    && let Some(left_out) = applying.forbidden.lasts()
+                {
+                    let (seq, ends) = (lost.accepted.seq, lost.shown.seq);
+                    error!(seq, ends, left_out = left_out.field(), "this member {lost}");
+                }
+                false
+            }
         }
     }
 
@@ -298,6 +340,11 @@ impl Common {
             }
             next = applying.port.try_receive();
         }
+        self.member.claim_check.accepted(JournalReach::of(applying.standby.reader()));
+        if self.member.claim_check.forbidding().is_none() && applying.forbidden.ends() {
+            info!("the engine shows again what other members have accepted");
+        }
+        applying.keeper.turn(now, &self.member);
     }
 
     fn accept<D: Disk>(&self, applying: &mut Applying<D>, entry: AcceptedEntry) {
@@ -406,7 +453,7 @@ impl Common {
                 self.member.set_role(MemberRole::Standby);
                 Stage::Standby(applying)
             }
-            AppendProgress::Ended(end) => self.fail(applying.disk, end.to_string()),
+            AppendProgress::Ended(end) => self.fail(applying, end.to_string()),
         }
     }
 
@@ -451,7 +498,8 @@ impl Common {
         let trimmer = Trimmer::new(self.member.journal, active, self.trim, applying.kept);
         let trimming = Trimming::new(trimmer, self.client.port());
         let (node, member) = (Arc::clone(&self.node), Arc::clone(&self.member));
-        let Applying { disk, .. } = applying;
+        let Applying { disk, keeper, .. } = applying;
+        let disk = MemberDisk { log: disk, keeper };
         let sink = JournalSink::new(node, member, port, *writer, disk, trimming, self.patience);
         let thread = LogThread::new(Arc::clone(&self.node.log), sink);
         Stage::Active(Box::new(thread.with_watch(Arc::clone(&self.node.watch))))

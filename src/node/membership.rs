@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use snapshot::Lsn;
 
+use super::claim_check::{ClaimCheck, ClaimRound};
+use super::identity::KnownJournal;
 use super::journal_figures::JournalFigures;
 use super::known_members::{KnownMembers, StandbyLag};
 use crate::command::cluster::ClusterMember;
@@ -81,6 +83,8 @@ pub struct Membership {
     failure: OnceLock<String>,
     space: EngineSpace,
     known: Mutex<KnownMembers>,
+    /// What other members must say before this one claims.
+    pub claim_check: ClaimCheck,
     /// Whether the active refuses writes, because too few copies allow no trim.
     lacks_copies: AtomicBool,
     /// Figures for metrics.
@@ -101,6 +105,7 @@ impl Membership {
             failure: OnceLock::new(),
             space: EngineSpace::default(),
             known: Mutex::default(),
+            claim_check: ClaimCheck::default(),
             lacks_copies: AtomicBool::new(false),
             figures: Arc::default(),
         }
@@ -147,6 +152,38 @@ impl Membership {
     fn known(&self) -> MutexGuard<'_, KnownMembers> {
         // No code that can panic runs under this lock.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what the identity file has from before this life.
+    pub(super) fn remember(&self, journal: &KnownJournal) {
+        let mut known = self.known();
+        for other in &journal.members {
+            let (member, tcp) = (other.member.clone(), other.address.clone());
+            known.note(MemberNames { member, tcp, admin: String::new() });
+        }
+        drop(known);
+        self.claim_check.answered("this member, before its restart,", journal.reach());
+    }
+
+    /// All other members that this one has heard of.
+    pub fn others(&self) -> Vec<MemberNames> {
+        let (active, known) = (self.active().names, self.known());
+        let mut others = known.noted();
+        if !others.iter().any(|other| other.are_of(&active)) {
+            others.push(active);
+        }
+        others.retain(|other| !other.tcp.is_empty() && !other.are_of(&self.names));
+        others
+    }
+
+    /// The members that are asked in a round before a claim.
+    pub fn asked_in(&self, round: ClaimRound) -> Vec<MemberNames> {
+        let mut others = self.others();
+        if round.is_released {
+            let active = self.active().names;
+            others.retain(|other| !other.are_of(&active));
+        }
+        others
     }
 
     /// Takes a standby's word. `committed` is the newest committed record.
@@ -272,7 +309,11 @@ impl Membership {
             Some(_) if self.role() == MemberRole::Active => {
                 Err("active without a lease: the engine gives no word".into())
             }
-            Some(_) => Err(self.role().name().into()),
+            Some(_) => {
+                let role = self.role().name();
+                let lost = self.claim_check.forbidding();
+                Err(lost.map_or_else(|| role.into(), |lost| format!("{role}: it {lost}")))
+            }
         }
     }
 }

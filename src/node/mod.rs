@@ -21,7 +21,9 @@
 //! - [`core_turns`]: whether every core still has turns
 //! - [`standby`]: a standby as values: what it asks the engine, and when it may claim
 //! - [`sink`]: what the log's thread writes to
+//! - `journal_keeper`: keeps what a member knows of its journal in the identity file
 //! - [`membership`]: the role of a member, and whether doors may route a request
+//! - [`claim_check`]: what other members must say before a standby claims
 //! - [`known_members`]: what a member knows of the others
 //! - [`journal_figures`]: figures of the journal, for metrics
 //! - [`watch`]: the stream of changes
@@ -52,6 +54,7 @@
 //! - [`rights`]: file permissions of the data directory
 
 pub mod buffers;
+pub mod claim_check;
 pub mod clock;
 pub mod commit_gate;
 mod core_turns;
@@ -66,6 +69,7 @@ pub mod info;
 pub mod join;
 pub mod journal_end;
 pub mod journal_figures;
+mod journal_keeper;
 pub mod journal_sink;
 mod known_members;
 pub mod load;

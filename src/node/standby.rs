@@ -280,7 +280,13 @@ impl Standby {
     /// Whether a claim behind what was read may be appended now.
     #[must_use]
     pub fn may_claim(&self) -> bool {
-        let is_silent = self.quiet.quiet() >= self.claim_after
+        self.may_claim_within(Duration::ZERO)
+    }
+
+    /// Whether such a claim is due within `early`, if nothing happens before.
+    #[must_use]
+    pub fn may_claim_within(&self, early: Duration) -> bool {
+        let is_silent = self.quiet.quiet().saturating_add(early) >= self.claim_after
             || is_planted(Planted::ClaimWithoutWait) && self.tail.is_some();
         self.end.is_none() && self.has_all() && (is_silent || self.reader.is_released())
     }

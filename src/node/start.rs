@@ -18,7 +18,7 @@ use tracing::warn;
 use super::clock::shared::{SharedClock, Source};
 use super::error::NodeError;
 use super::genesis::wait_for_origin;
-use super::identity::{AtRisk, draw};
+use super::identity::{AtRisk, IdentityFile, draw};
 use super::info::NodeInfo;
 use super::journal_figures::JournalFigures;
 use super::log::{Log, LogMode};
@@ -174,11 +174,12 @@ impl Node {
             &covered,
             recovered.writer.as_ref().map(LogWriter::trimmer),
         )
-        .raising(recovered.baseline);
+        .raising(recovered.identity_file.clone());
         let (over, is_over) = watch::channel(None);
+        let identity_file = recovered.identity_file;
         let log = recovered.writer.map(|writer| match &options.journal {
             None => start_log(&info, writer),
-            Some(journal) => start_member(&info, journal, writer, over),
+            Some(journal) => start_member(&info, journal, writer, identity_file, over),
         });
         let log = log.transpose()?;
         let watch = start_watch(&info, &store)?;
@@ -250,6 +251,7 @@ fn start_member(
     info: &Arc<NodeInfo>,
     journal: &JournalOptions,
     disk: LogWriter<HeldDirectory>,
+    identity_file: Arc<IdentityFile<HeldDirectory>>,
     over: watch::Sender<Option<AfterStint>>,
 ) -> io::Result<JoinHandle<bool>> {
     let member = info.member.clone().ok_or(io::ErrorKind::InvalidInput)?;
@@ -258,6 +260,7 @@ fn start_member(
         member,
         client: journal.client.clone(),
         disk,
+        identity_file,
         trim: journal.trim,
         seed: getrandom::u64().map_err(io::Error::other)?,
         patience: Duration::MAX,

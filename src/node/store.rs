@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 use snapshot::{
-    Baseline, Disk, HeldDirectory, KeepBaseline, LogWriter, Lsn, OpenError, OpenOptions, Opened,
-    RealDisk, SnapshotInfo, log_and_snapshots, open_regular,
+    Baseline, Disk, HeldDirectory, LogWriter, Lsn, OpenError, OpenOptions, Opened, RealDisk,
+    SnapshotInfo, log_and_snapshots, open_regular,
 };
 use tracing::{debug, error, info, warn};
 
@@ -85,8 +85,8 @@ pub struct Recovered<D: Disk = HeldDirectory> {
     /// When an idempotency key was last used, in the time by which idempotency keys age. `None` if
     /// there was none.
     pub newest_key: Option<TimeMs>,
-    /// Raises the baseline in the identity file during the run.
-    pub baseline: Arc<dyn KeepBaseline>,
+    /// The identity file, whose baseline rises during the run.
+    pub identity_file: Arc<IdentityFile<D>>,
 }
 
 impl Store {
@@ -219,12 +219,12 @@ impl<D: Disk> Store<D> {
         let identity = self.identity_of_run(&opened, reset, options.at_risk, next)?;
         let incarnation = identity.incarnation;
         let path = self.dir.join(IDENTITY_FILE);
-        let baseline = Arc::new(IdentityFile::new(self.disk.clone(), path, identity));
+        let identity_file = Arc::new(IdentityFile::new(self.disk.clone(), path, identity));
         loaded.iter_mut().for_each(|shard| shard.set_incarnation(incarnation));
         self.log_findings(&opened, newest.into_inner().time());
         let mut writer = opened.writer;
         if let Some(writer) = &mut writer {
-            writer.set_baseline_keeper(baseline.clone());
+            writer.set_baseline_keeper(identity_file.clone());
         }
         let newest_key = loaded.iter().filter_map(Shard::newest_answer).max();
         Ok(Recovered {
@@ -235,7 +235,7 @@ impl<D: Disk> Store<D> {
             replayed_bytes: replayed_bytes.get(),
             last: opened.last_lsn,
             newest_key,
-            baseline,
+            identity_file,
         })
     }
 

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::access::{Authenticator, Role};
-use crate::client::ClientTls;
+use crate::client::{ClientOptions, ClientTls};
 use crate::config::Config;
 
 /// Where systems keep the certificates that they trust.
@@ -30,6 +31,19 @@ impl MemberAccess {
             has_tls: config.tls.is_some(),
             roots: named.or_else(|| of_system().map(Path::to_owned)),
         }
+    }
+
+    /// How this member connects to another one, with at most `patience` for each step.
+    pub(super) fn client_options(&self, patience: Duration) -> Result<ClientOptions, String> {
+        let (token, tls) = self.credentials()?;
+        Ok(ClientOptions {
+            token,
+            name: Some(concat!("chatshard-member/", env!("CARGO_PKG_VERSION")).to_owned()),
+            tls,
+            connect_timeout: patience,
+            call_timeout: patience,
+            ..ClientOptions::default()
+        })
     }
 
     /// The token that this member shows to others, and the certificates that it trusts.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::member_access::MemberAccess;
-use crate::client::{Client, ClientOptions};
+use crate::client::Client;
 use crate::command::{Call, Reply};
 use crate::node::NodeInfo;
 use crate::node::membership::{MemberRole, Membership};
@@ -25,19 +25,6 @@ use crate::throttle::Episode;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Longest time of one step of a report.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// How a report connects.
-fn options(access: &MemberAccess) -> Result<ClientOptions, String> {
-    let (token, tls) = access.credentials()?;
-    Ok(ClientOptions {
-        token,
-        name: Some(concat!("chatshard-member/", env!("CARGO_PKG_VERSION")).to_owned()),
-        tls,
-        connect_timeout: PATIENCE,
-        call_timeout: PATIENCE,
-        ..ClientOptions::default()
-    })
-}
 
 /// Reports once a second, while the node is not the active.
 pub(super) async fn keep_reporting(node: Arc<NodeInfo>, access: MemberAccess) {
@@ -80,7 +67,8 @@ impl Reports {
         let client = match self.connected.take() {
             Some((address, client)) if address == names.tcp && !client.is_closed() => client,
             _ => {
-                let connected = Client::connect(&names.tcp, options(&self.access)?).await;
+                let connected =
+                    Client::connect(&names.tcp, self.access.client_options(PATIENCE)?).await;
                 connected.map_err(|error| error.to_string())?
             }
         };

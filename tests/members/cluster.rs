@@ -26,6 +26,7 @@ use chatshard::types::ShardCount;
 use serde_json::Value;
 use snapshot::Lsn;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 
 /// No step takes this long unless something is stuck.
@@ -196,6 +197,17 @@ impl Member {
     pub async fn role(&self) -> String {
         let client = Client::connect(&self.tcp(), ClientOptions::default()).await;
         client.map_or_else(|_| String::new(), |client| client.hello().role.clone())
+    }
+
+    /// What `/readyz` replies.
+    pub async fn readiness(&self) -> String {
+        let admin = self.addresses.admin.as_ref().unwrap().to_string();
+        let mut stream = tokio::net::TcpStream::connect(&admin).await.unwrap();
+        let request = b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
     }
 
     /// Sends one request on a connection of its own.

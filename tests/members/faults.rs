@@ -4,13 +4,19 @@
 use snapshot::Planted;
 use snapshot::planted::plant;
 
-use super::history::play;
+use super::world::Fault;
+use super::{history, lost_end};
 
 /// Histories within which a fault must be found.
 const SEEDS: u64 = 60;
 
 /// Plays histories until one fails. Its failure must contain one of these texts.
 fn finds(fault: Planted, telling: &[&str]) {
+    finds_by(|seed| history::play(seed).map(drop), fault, telling);
+}
+
+/// Like [`finds`], by other plays than histories.
+fn finds_by(play: impl Fn(u64) -> Result<(), Fault>, fault: Planted, telling: &[&str]) {
     plant(Some(fault));
     let found = (0..SEEDS).find_map(|seed| play(seed).err().map(|why| (seed, why)));
     plant(None);
@@ -23,6 +29,11 @@ fn finds(fault: Planted, telling: &[&str]) {
 #[test]
 fn a_claim_without_waiting() {
     finds(Planted::ClaimWithoutWait, &["may reply at once"]);
+}
+
+#[test]
+fn a_claim_without_asking() {
+    finds_by(lost_end::play, Planted::ClaimWithoutAsking, &["lost its end"]);
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::io;
 use std::path::Path;
 
 use chatshard::node::give::{GivenLog, GivenSnapshot};
-use chatshard::node::identity::{AtRisk, IDENTITY_FILE, Identity, StoredBaseline, SwapStep};
+use chatshard::node::identity::{
+    AtRisk, IDENTITY_FILE, Identity, KnownJournal, StoredBaseline, SwapStep,
+};
 use chatshard::node::join::{JoinError, Joining};
 use chatshard::node::store::Store;
 use snapshot::{
@@ -36,6 +38,7 @@ fn identity(member: u64) -> Identity {
         at_risk: AtRisk::Nothing,
         baseline: StoredBaseline::default(),
         member: Some(member),
+        journal: KnownJournal::default(),
         swap: None,
         file: None,
     }

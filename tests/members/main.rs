@@ -9,6 +9,7 @@
 //! - `trims`: the journal is trimmed, and members know each other
 //! - `processes`: whole processes on a real etcd
 //! - `faults`: faults planted in production's code, which the histories find
+//! - `lost_end`: the engine loses its end before a claim
 //! - `join`: copies of the data of another member, and what breaks on their way
 //! - `rejoin`: members that come back when the journal has trimmed what they need
 //! - `first_member`: journals that begin with the data of another node
@@ -30,6 +31,7 @@ mod faults;
 mod first_member;
 mod history;
 mod join;
+mod lost_end;
 #[cfg(feature = "journal-etcd")]
 mod processes;
 mod rejoin;

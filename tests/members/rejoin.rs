@@ -92,17 +92,8 @@ async fn a_member_whose_active_is_gone_says_so_and_copies_when_it_is_back() {
     first.stop();
     std::fs::remove_dir_all(cluster.path("member-2")).unwrap();
     let second = cluster.member(2);
-    let admin = second.addresses.admin.as_ref().unwrap().to_string();
-    let told = async || {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let mut stream = tokio::net::TcpStream::connect(&admin).await.unwrap();
-        let request = b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-        stream.write_all(request).await.unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await.unwrap();
-        text
-    };
-    until("the trouble to be told", async || told().await.contains("cannot copy")).await;
+    until("the trouble to be told", async || second.readiness().await.contains("cannot copy"))
+        .await;
     // It is back on another port, and names that one in a claim.
     let first = cluster.member(1);
     first.until_active().await;

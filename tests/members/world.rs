@@ -20,9 +20,10 @@ use chatshard::journal::names::MemberNames;
 use chatshard::journal::sim::{SimEngine, SimFaults};
 use chatshard::journal::sim_server::SimServer;
 use chatshard::node::NodeInfo;
+use chatshard::node::claim_check::reach_of;
 use chatshard::node::clock::shared::{SharedClock, Source};
 use chatshard::node::genesis::JournalOrigin;
-use chatshard::node::identity::{AtRisk, Identity, StoredBaseline};
+use chatshard::node::identity::{AtRisk, Identity, KnownJournal, StoredBaseline};
 use chatshard::node::journal_figures::JournalFigures;
 use chatshard::node::log::{Log, LogMode};
 use chatshard::node::mailbox::{Control, Mailbox};
@@ -114,6 +115,8 @@ pub struct World {
     /// Lives that began when entries were trimmed, so at the base.
     pub begun_at_base: u64,
     pub reports: u64,
+    /// Whether questions to other members, and their answers, may be lost.
+    pub loses_questions: bool,
     /// Reports on their way, each with the time of its arrival.
     under_way: Vec<(Duration, Report)>,
 }
@@ -137,6 +140,8 @@ pub struct Life {
     snapshotter: Snapshotter<FaultyDisk>,
     is_imaging: bool,
     is_counted: bool,
+    /// Number of the newest round of questions before a claim that was asked.
+    asked: u64,
     /// Keeps the channel of snapshot requests open.
     _store: Store<FaultyDisk>,
 }
@@ -186,6 +191,7 @@ impl World {
             takeovers: 0,
             begun_at_base: 0,
             reports: 0,
+            loses_questions: true,
             under_way: Vec::new(),
         }
     }
@@ -213,6 +219,9 @@ impl World {
         }
         if self.one_in(40) {
             self.report();
+        }
+        if self.one_in(10) {
+            self.ask_others();
         }
         let at = usize::try_from(self.random.below(MEMBERS as u64)).unwrap();
         let now = NOW.get();
@@ -268,6 +277,36 @@ impl World {
             if let Some(life) = &self.members[told].life {
                 life.member.told(life.info.clock.boot(), reply.members);
             }
+        }
+    }
+
+    /// A member that is about to claim asks the others, at a time of its own.
+    fn ask_others(&mut self) {
+        let at = usize::try_from(self.random.below(MEMBERS as u64)).unwrap();
+        let now = NOW.get();
+        let runs = |member: &SimMember| member.until <= now && member.life.is_some();
+        if !runs(&self.members[at]) {
+            return;
+        }
+        let life = self.members[at].life.as_mut().expect("it runs");
+        let member = Arc::clone(&life.member);
+        let under_way = member.claim_check.under_way();
+        let Some(round) = under_way.filter(|round| round.number > life.asked) else { return };
+        life.asked = round.number;
+        let mut is_complete = true;
+        for other in member.asked_in(round) {
+            let to = (0..MEMBERS).find(|to| other.tcp == format!("m{to}:1")).unwrap();
+            if !runs(&self.members[to]) || self.loses_questions && self.one_in(4) {
+                is_complete = false;
+                continue;
+            }
+            RUNNING.set(to);
+            let reply = self.members[to].life.as_ref().expect("it runs").info.cluster();
+            RUNNING.set(at);
+            member.claim_check.answered(&other.member, reach_of(&reply, &other.tcp));
+        }
+        if is_complete {
+            member.claim_check.complete(round.number);
         }
     }
 
@@ -394,6 +433,7 @@ pub fn identity() -> Identity {
         at_risk: AtRisk::Nothing,
         baseline: StoredBaseline::default(),
         member: None,
+        journal: KnownJournal::default(),
         swap: None,
         file: None,
     }
@@ -462,7 +502,7 @@ impl Life {
         let snapshotter =
             Snapshotter::new(of.disk.clone(), node_id, &info, requests, policy, &covered, trimmer)
                 .slices_of(2)
-                .raising(recovered.baseline);
+                .raising(recovered.identity_file.clone());
         let cores = recovered.shards.into_iter().map(|shard| {
             let local = LocalWorker::new(Worker::new(shard, Arc::clone(&info), seed));
             let serving = Box::pin(local.serve());
@@ -474,6 +514,7 @@ impl Life {
             member: Arc::clone(&member),
             client,
             disk: recovered.writer.expect("a member has a log"),
+            identity_file: recovered.identity_file,
             trim: TRIM,
             seed,
             patience: Duration::ZERO,
@@ -486,6 +527,7 @@ impl Life {
             snapshotter,
             is_imaging: false,
             is_counted: false,
+            asked: 0,
             _store: store,
         })
     }

@@ -22,7 +22,7 @@ use chatshard::node::NodeInfo;
 use chatshard::node::clock::HEADROOM_MS;
 use chatshard::node::clock::shared::{SharedClock, Source};
 use chatshard::node::error::StoreError;
-use chatshard::node::identity::{AtRisk, Identity, StoredBaseline};
+use chatshard::node::identity::{AtRisk, Identity, KnownJournal, StoredBaseline};
 use chatshard::node::log::{Log, LogMode, LogState};
 use chatshard::node::log_thread::LogThread;
 use chatshard::node::memory::Memory;
@@ -163,6 +163,7 @@ impl World {
             at_risk: AtRisk::Nothing,
             baseline: StoredBaseline::default(),
             member: None,
+            journal: KnownJournal::default(),
             swap: None,
             file: None,
         };
@@ -531,7 +532,7 @@ impl Node {
         let snapshotter =
             Snapshotter::new(disk.clone(), node_id, &info, requests, policy, &covered, trimmer)
                 .slices_of(2)
-                .raising(recovered.baseline);
+                .raising(recovered.identity_file);
         let start_core = |mut shard: chatshard::shard::Shard| {
             shard.remember_at_least(seed % 40);
             let local = LocalWorker::new(Worker::new(shard, Arc::clone(&info), seed));

@@ -15,7 +15,9 @@ const PLACES: &[(&str, &[&str], &str)] = &[
         &[
             "src/journal",
             "src/node",
-            "src/server/engine",
+            "src/server",
+            "src/command/cluster",
+            "src/cli/cluster",
             "src/config",
             "src/cli/journal",
             "src/access/jwt",
@@ -30,6 +32,7 @@ const PLACES: &[(&str, &[&str], &str)] = &[
             "src/cli/cluster",
             "src/cli/journal",
             "src/client/cluster",
+            "src/server/claim_rounds",
             "src/command/cluster",
             "src/command/error",
             "src/command/hello",
