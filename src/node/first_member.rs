@@ -18,7 +18,7 @@ use snapshot::{
 
 use super::error::StoreError;
 use super::give::next_batches;
-use super::identity::{AtRisk, IDENTITY_FILE, IDENTITY_VERSION, Identity, draw};
+use super::identity::{AtRisk, IDENTITY_FILE, IDENTITY_VERSION, Identity, KnownJournal, draw};
 use super::restore::lock_empty;
 
 /// The data directory of a first member.
@@ -46,6 +46,7 @@ pub fn make(from: &Path, scan: &Scan, dir: &Path) -> Result<FirstMember, StoreEr
         incarnation: draw(&path)?,
         at_risk: AtRisk::Nothing,
         member: Some(draw(&path)?),
+        journal: KnownJournal::default(),
         swap: None,
         ..source.clone()
     };

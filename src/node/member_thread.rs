@@ -474,7 +474,8 @@ impl Common {
         begun
     }
 
-    /// Becomes the active once every core has begun.
+    /// Becomes the active once every core has begun. A stop may have ended cores before: then nobody
+    /// decides, and the stint only releases the journal.
     fn begin<D: Disk>(
         &self,
         applying: Applying<D>,
@@ -482,7 +483,8 @@ impl Common {
         writer: Box<JournalWriter>,
         begun: Arc<AtomicUsize>,
     ) -> Stage<D> {
-        if begun.load(Ordering::Acquire) < usize::from(self.node.shards.get()) {
+        let have_begun = begun.load(Ordering::Acquire) >= usize::from(self.node.shards.get());
+        if !have_begun && !self.node.log.is_stopping() {
             std::thread::sleep(self.patience.min(Duration::from_millis(1)));
             return Stage::Starting(applying, port, writer, begun);
         }

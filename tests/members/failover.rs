@@ -3,9 +3,13 @@
 use std::time::{Duration, Instant};
 
 use chatshard::command::{ErrorCode, Kind, Reply};
+use chatshard::journal::entry::{EntryKind, JournalEntry};
+use chatshard::journal::sim::SimFaults;
+use chatshard::node::membership::MemberRole;
 use serde_json::json;
 
 use super::cluster::{Cluster, Member, until};
+use super::world::{SimMember, World};
 
 pub async fn create(member: &Member, id: &str) {
     let chat = json!({"id": id, "creator_id": "u", "type": 2, "user_ids": ["v"]});
@@ -52,6 +56,27 @@ async fn a_standby_takes_over_with_every_acknowledged_write() {
     second.stop();
     first.until_active().await;
     assert_eq!(last_sequence(&first, "c").await, 51);
+}
+
+#[test]
+fn a_stop_between_a_claim_and_its_stint_releases_the_journal() {
+    let delay = Duration::from_millis(1);
+    let mut world = World::new(1, SimFaults { delay, ..SimFaults::default() });
+    let is_claiming = |member: &SimMember| {
+        let life = member.life.as_ref();
+        life.is_some_and(|life| life.member.role() == MemberRole::Claiming)
+    };
+    let claiming = loop {
+        world.step().unwrap();
+        if let Some(at) = world.members.iter().position(is_claiming) {
+            break at;
+        }
+    };
+    assert!(world.stop_claiming(claiming), "the thread waits for cores that have ended");
+    world.pass(Duration::from_millis(10));
+    let newest = world.server.engine.history().last().unwrap();
+    let kind = JournalEntry::decode(&newest.bytes).unwrap().header.kind;
+    assert_eq!(kind, EntryKind::Release);
 }
 
 #[tokio::test]

@@ -403,6 +403,25 @@ impl World {
         self.server.engine.forget(u32::try_from(at).unwrap());
     }
 
+    /// Stops a member whose claim is on its way, as if a stop had ended its cores first. Returns
+    /// whether its thread ends.
+    pub fn stop_claiming(&mut self, at: usize) -> bool {
+        let stopped_at = NOW.get() + Duration::from_secs(1);
+        for _ in 0..2000 {
+            self.pass(Duration::from_millis(1));
+            RUNNING.set(at);
+            let clock = self.began + NOW.get();
+            let life = self.members[at].life.as_mut().expect("it runs");
+            if NOW.get() >= stopped_at {
+                life.info.log.stop();
+            }
+            if life.thread.turn(clock).is_some() {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Begins a snapshot on a member.
     pub fn begin_image(&mut self, at: usize) {
         RUNNING.set(at);
