@@ -305,6 +305,7 @@ fn measure(bench: Bench) -> Result<ExitCode, Failure> {
     match bench {
         Bench::Run(args) => bench::run::run(&args).map(|()| ExitCode::SUCCESS),
         Bench::Fill(args) => block_on(bench::fill::run(args)),
+        Bench::Failover(args) => block_on(bench::failover::run(args)),
         Bench::Canned(args) => bench::canned::run(&args).map(|()| ExitCode::SUCCESS),
         Bench::Bare(args) => block_on(bench::bare::run(args)),
         Bench::Generate(args) => generate::run(&args),

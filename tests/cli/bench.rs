@@ -223,3 +223,22 @@ fn unix_sockets_are_measured_too_and_a_server_without_the_data_is_not() {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     server.stop();
 }
+
+#[test]
+fn a_run_over_failovers_sees_each_write_once() {
+    let server = TestServer::start(&[("shards", "2")]);
+    let addr = server.tcp().to_string();
+    let arguments = ["failover", "--addr", &addr, "--writers", "3", "--seconds", "1"];
+    let output = bench(&arguments).arg("--json").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let sum = |field: &str| report[field].as_array().unwrap().iter().map(|count| count.as_u64());
+    let series = sum("each_100_ms").map(Option::unwrap).sum::<u64>();
+    assert!(report["acknowledged"] == series && series > 0, "{report}");
+    assert_eq!((&report["wrong"], &report["unknown"]), (&0.into(), &0.into()), "{report}");
+    let output = bench(&arguments).output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.starts_with("   1 s  "), "{stdout}");
+    assert!(stdout.contains("0 with a wrong sequence"), "{stdout}");
+    server.stop();
+}

@@ -6,6 +6,7 @@
 //! bench run --target valkey      puts load on the system and prints figures
 //! bench canned                   serves prepared replies, to compare the TCP door with
 //! bench bare                     serves a prepared list, to compare the HTTP door with
+//! bench failover                 writes to the members of a journal while one of them ends
 //! bench generate                 writes a data set of realistic shape, for `import`
 //! ```
 //!
@@ -20,7 +21,7 @@
 //! - [`socket`]: sockets with TLS or without
 //! - [`report`]: results as JSON and as a table
 //! - [`preflight`]: whether the server has the data of a run
-//! - [`run`], [`canned`], [`bare`], [`fill`]: the subcommands
+//! - [`run`], [`canned`], [`bare`], [`fill`], [`failover`]: the subcommands
 
 #![deny(clippy::indexing_slicing, clippy::as_conversions, clippy::panic, clippy::unreachable)]
 
@@ -28,6 +29,7 @@ pub mod bare;
 pub mod canned;
 pub mod data;
 pub mod draw;
+pub mod failover;
 pub mod fill;
 pub mod load;
 pub mod preflight;
@@ -48,6 +50,8 @@ pub enum Bench {
     Run(Box<run::RunArgs>),
     /// Load the data that `run` works on into an empty chatshard or Valkey
     Fill(fill::FillArgs),
+    /// Write to the members of a journal, and show how writes go on over failovers
+    Failover(failover::FailoverArgs),
     /// Serve prepared replies, as the limit of the network path
     Canned(canned::CannedArgs),
     /// Serve a prepared list by a bare axum route, as the limit of the HTTP door
