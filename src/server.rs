@@ -184,6 +184,10 @@ async fn serve(
     credentials.warn_of_open_files();
     let options = node_options(&config, &addresses)?;
     let access = MemberAccess::new(&config, &credentials.authenticator);
+    if options.journal.is_some() {
+        // Else it would fail when the first copy or report is due.
+        access.credentials().map_err(StartError::Journal)?;
+    }
     let mut node = tokio::select! {
         node = begin(&options, &access) => node?,
         () = &mut stop => return Ok(()),

@@ -96,7 +96,8 @@ impl Download {
             }
         }
         let told: Option<serde_json::Value> = serde_json::from_slice(&text).ok();
-        let why = told.as_ref().and_then(|told| told.get("msg")?.as_str()).unwrap_or_default();
-        format!("{} {why}", self.status.as_u16())
+        let why = told.as_ref().and_then(|told| told.get("msg")?.as_str());
+        let why = why.map_or_else(|| String::from_utf8_lossy(&text), Into::into);
+        format!("{} {}", self.status.as_u16(), why.trim())
     }
 }

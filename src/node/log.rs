@@ -368,6 +368,11 @@ impl Log {
         }
     }
 
+    /// Notes on a standby that nothing is durable: its disk is not in its place.
+    pub(super) fn forget_durable(&self) {
+        self.durable.store(0, Ordering::SeqCst);
+    }
+
     pub(super) fn set_state(&self, state: LogState) {
         if self.state.swap(state.code(), Ordering::AcqRel) != state.code() {
             self.wake_shards();

@@ -30,7 +30,7 @@ const SPARE_MAX: usize = 4;
 /// How long the thread waits before it writes a refused batch again.
 const RETRY: Duration = Duration::from_millis(100);
 /// How often the thread checks that the data directory is still at its path.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What became of the batches that a turn took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

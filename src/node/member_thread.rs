@@ -38,7 +38,8 @@ use super::info::NodeInfo;
 use super::journal_figures::TakeoverWhy;
 use super::journal_keeper::JournalKeeper;
 use super::journal_sink::{JournalSink, MemberDisk};
-use super::log_thread::LogThread;
+use super::log::LogState;
+use super::log_thread::{LOOK_INTERVAL, LogThread};
 use super::mailbox::Control;
 use super::membership::{MemberRole, Membership};
 use super::standby::{Standby, StandbyEnd};
@@ -59,8 +60,9 @@ use crate::throttle::{Episode, throttled};
 const PATIENCE_MAX: Duration = Duration::from_millis(20);
 /// How often a standby syncs its log.
 const SYNC_INTERVAL: Duration = Duration::from_millis(100);
-/// Bytes of batches that the cores may have before them. Beyond it nothing more is read.
-const UNAPPLIED_BYTES_MAX: usize = 32 << 20;
+/// Bytes of batches that the cores may have before them, with those that the disk refuses. Beyond it
+/// nothing more is read.
+const HELD_BYTES_MAX: usize = 32 << 20;
 /// Most time that is added to the wait before a claim, so that two standbys seldom claim at once.
 const JITTER_MAX_MS: u64 = 300;
 
@@ -141,6 +143,9 @@ struct Applying<D: Disk> {
     keeper: JournalKeeper<D>,
     /// Other members have more than the engine shows.
     forbidden: Episode,
+    looked_at: Duration,
+    /// The path of the data directory leads to another place: what is on it counts as not durable.
+    is_displaced: bool,
 }
 
 impl<D: Disk> MemberThread<D> {
@@ -216,6 +221,8 @@ impl Common {
             synced_at: self.now(),
             keeper,
             forbidden: Episode::default(),
+            looked_at: self.now(),
+            is_displaced: false,
         }
     }
 
@@ -266,7 +273,8 @@ impl Common {
     /// One turn of a standby.
     fn apply<D: Disk>(&self, mut applying: Applying<D>) -> Stage<D> {
         self.read(&mut applying);
-        applying.write();
+        self.look_if_due(&mut applying);
+        self.write(&mut applying);
         if let Err(poisoned) = self.sync(&mut applying) {
             return self.fail(applying, poisoned.to_string());
         }
@@ -281,7 +289,9 @@ impl Common {
             return self.fail(applying, why);
         }
         let has_all = applying.unapplied.is_empty() && applying.unwritten.is_empty();
-        if !has_all || !self.is_claim_allowed(&applying) {
+        // Who stops would keep the others waiting with a claim.
+        let may_serve = !applying.is_displaced && !self.node.stopping.load(Ordering::Acquire);
+        if !has_all || !may_serve || !self.is_claim_allowed(&applying) {
             return Stage::Standby(applying);
         }
         match self.new_claim(applying.standby.reader().clone()) {
@@ -318,7 +328,7 @@ impl Common {
 
     /// Sends what is due, and accepts what has come.
     fn read<D: Disk>(&self, applying: &mut Applying<D>) {
-        if applying.unapplied_bytes() > UNAPPLIED_BYTES_MAX {
+        if applying.held_bytes() > HELD_BYTES_MAX {
             std::thread::sleep(self.patience);
             return;
         }
@@ -396,7 +406,7 @@ impl Common {
     fn sync<D: Disk>(&self, applying: &mut Applying<D>) -> Result<(), snapshot::Poisoned> {
         let now = self.now();
         let is_due = now.saturating_sub(applying.synced_at) >= SYNC_INTERVAL;
-        if is_due && applying.disk.durable() < applying.disk.written() {
+        if is_due && !applying.is_displaced && applying.disk.durable() < applying.disk.written() {
             applying.synced_at = now;
             applying.disk.sync()?;
         }
@@ -409,7 +419,42 @@ impl Common {
             self.node.mailboxes.iter().map(|mailbox| mailbox.applied.load(Ordering::Acquire));
         let applied = Lsn(applied.min().unwrap_or(0));
         while applying.unapplied.pop_front_if(|(last, _)| *last <= applied).is_some() {}
-        self.node.log.applied(applied, applying.disk.durable());
+        let durable = if applying.is_displaced { Lsn(0) } else { applying.disk.durable() };
+        self.node.log.applied(applied, durable);
+    }
+
+    /// Checks now and then whether the data directory is in its place. If not, nothing on it counts
+    /// as durable until it is back.
+    fn look_if_due<D: Disk>(&self, applying: &mut Applying<D>) {
+        if self.now().saturating_sub(applying.looked_at) < LOOK_INTERVAL {
+            return;
+        }
+        applying.looked_at = self.now();
+        match applying.disk.look_at_place() {
+            Err(error) => {
+                throttled!(error, %error, "the data directory of a standby is not in its place; \
+                    this member counts as no copy until it is back, or until it copies the data \
+                    anew after a restart");
+                applying.is_displaced = true;
+                self.node.log.forget_durable();
+                self.node.log.set_state(LogState::Stalled);
+            }
+            Ok(()) => applying.is_displaced = false,
+        }
+    }
+
+    /// Writes to the disk what it does not have; what it refuses is tried again in the next turn.
+    fn write<D: Disk>(&self, applying: &mut Applying<D>) {
+        while let Some(batch) = applying.unwritten.front() {
+            if let Err(error) = applying.disk.append(batch) {
+                throttled!(warn, %error, "a standby cannot write its log, and tries again");
+                return self.node.log.set_state(LogState::Stalled);
+            }
+            applying.unwritten.pop_front();
+        }
+        if !applying.is_displaced {
+            self.node.log.set_state(LogState::Ok);
+        }
     }
 
     fn new_claim(&self, reader: JournalReader) -> Result<JournalWriter, String> {
@@ -509,18 +554,10 @@ impl Common {
 }
 
 impl<D: Disk> Applying<D> {
-    fn unapplied_bytes(&self) -> usize {
-        self.unapplied.iter().map(|(_, bytes)| bytes).sum()
-    }
-
-    /// Writes to the disk what it does not have; what it refuses is tried again in the next turn.
-    fn write(&mut self) {
-        while let Some(batch) = self.unwritten.front() {
-            if let Err(error) = self.disk.append(batch) {
-                throttled!(warn, %error, "a standby cannot write its log, and tries again");
-                return;
-            }
-            self.unwritten.pop_front();
-        }
+    /// Bytes of the batches that some core has not applied, and of those that the disk does not
+    /// have.
+    fn held_bytes(&self) -> usize {
+        let unapplied = self.unapplied.iter().map(|(_, bytes)| *bytes);
+        unapplied.chain(self.unwritten.iter().map(|batch| batch.len_bytes())).sum()
     }
 }

@@ -1,5 +1,6 @@
 //! The engine of a member's journal.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Addresses, StartError};
@@ -42,6 +43,36 @@ pub(super) fn options(
         admin: config.advertise_admin.clone().or(admin).unwrap_or_default(),
         tcp,
     };
+    check_reachable("--advertise", &names.tcp)?;
+    check_reachable("--advertise-admin", &names.admin)?;
     let figures = Arc::default();
     Ok(JournalOptions { client: connect(config)?, names, trim: config.trim, figures })
+}
+
+/// Refuses an address at which nobody else reaches this member. Others would even take it for their
+/// own.
+fn check_reachable(setting: &str, address: &str) -> Result<(), StartError> {
+    let is_any = address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_unspecified());
+    if is_any || address.starts_with("unix:") {
+        return Err(StartError::Journal(format!(
+            "the other members cannot reach this one at {address}: set {setting}"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_only_this_machine_understands_is_refused() {
+        for address in ["0.0.0.0:7700", "[::]:7700", "unix:/run/chatshard.sock"] {
+            let refused = check_reachable("--advertise", address).unwrap_err().to_string();
+            assert!(refused.ends_with("set --advertise"), "{refused}");
+        }
+        for address in ["", "127.0.0.1:7700", "10.0.0.1:7700", "[::1]:7700", "node1:7700"] {
+            assert!(check_reachable("--advertise", address).is_ok(), "{address}");
+        }
+    }
 }

@@ -55,7 +55,10 @@ impl MemberAccess {
         let token = token.map(|token| String::from_utf8_lossy(token.expose()).into_owned());
         let tls = match &self.roots {
             _ if !self.has_tls => None,
-            Some(roots) => Some(ClientTls::trusting(roots)?),
+            Some(roots) => {
+                let trusted = ClientTls::trusting(roots);
+                Some(trusted.map_err(|why| format!("--member-tls-ca: {why}"))?)
+            }
             None => return Err("no certificates are trusted: set --member-tls-ca".to_owned()),
         };
         Ok((token, tls))

@@ -33,10 +33,11 @@ pub(super) async fn keep_reporting(node: Arc<NodeInfo>, access: MemberAccess) {
     while !node.ended.load(Ordering::Acquire) {
         tokio::time::sleep(INTERVAL).await;
         match reports.report(&node, &member).await {
-            Ok(()) if reports.trouble.ends() => {
+            Ok(Reported::Yes) if reports.trouble.ends() => {
                 info!("the active takes this member's reports again")
             }
-            Ok(()) => {}
+            Ok(Reported::Yes) => {}
+            Ok(Reported::Nobody) => reports.trouble = Episode::default(),
             Err(why) => {
                 reports.connected = None;
                 if let Some(left_out) = reports.trouble.lasts() {
@@ -45,6 +46,14 @@ pub(super) async fn keep_reporting(node: Arc<NodeInfo>, access: MemberAccess) {
             }
         }
     }
+}
+
+/// What became of a report.
+enum Reported {
+    /// The active has it.
+    Yes,
+    /// There is no other member to report to.
+    Nobody,
 }
 
 struct Reports {
@@ -56,14 +65,14 @@ struct Reports {
 
 impl Reports {
     /// Sends one report, if there is another member to send it to.
-    async fn report(&mut self, node: &NodeInfo, member: &Membership) -> Result<(), String> {
+    async fn report(&mut self, node: &NodeInfo, member: &Membership) -> Result<Reported, String> {
         let names = member.active().names;
         let is_active = member.role() == MemberRole::Active;
         if is_active || names.tcp.is_empty() || names.are_of(&member.names) {
             self.connected = None;
-            return Ok(());
+            return Ok(Reported::Nobody);
         }
-        let Some(report) = node.report() else { return Ok(()) };
+        let Some(report) = node.report() else { return Ok(Reported::Nobody) };
         let client = match self.connected.take() {
             Some((address, client)) if address == names.tcp && !client.is_closed() => client,
             _ => {
@@ -77,6 +86,6 @@ impl Reports {
             member.told(node.clock.boot(), reply.members);
         }
         self.connected = Some((names.tcp, client));
-        Ok(())
+        Ok(Reported::Yes)
     }
 }

@@ -35,7 +35,7 @@ const TURN: Duration = Duration::from_millis(1);
 const NOBODY: u32 = 99;
 
 /// Times of a fifth of those that fit a real engine.
-fn profile() -> EngineProfile {
+pub fn profile() -> EngineProfile {
     let ms = Duration::from_millis;
     EngineProfile {
         condition: Condition::Checked,

@@ -8,7 +8,7 @@ use chatshard::journal::sim::SimFaults;
 use chatshard::node::membership::MemberRole;
 use serde_json::json;
 
-use super::cluster::{Cluster, Member, until};
+use super::cluster::{Cluster, Member, PATIENCE, until};
 use super::world::{SimMember, World};
 
 pub async fn create(member: &Member, id: &str) {
@@ -120,4 +120,28 @@ async fn an_active_whose_engine_stands_still_goes_on_when_it_is_back() {
     only.until_active().await;
     advance(&only, "c", 1).await;
     assert_eq!(only.client().await.hello().epoch, 1, "nobody else has claimed");
+}
+
+#[tokio::test]
+async fn members_that_stop_together_all_end() {
+    for pause_ms in [0, 10, 40, 120] {
+        let cluster = Cluster::start();
+        let first = cluster.member(1);
+        first.until_active().await;
+        let (second, third) = (cluster.member(2), cluster.member(3));
+        create(&first, "c").await;
+        let (ended, ends) = std::sync::mpsc::channel();
+        for (number, member) in [first, second, third].into_iter().enumerate() {
+            let ended = ended.clone();
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(pause_ms) * u32::from(number > 0));
+                member.stop();
+                ended.send(number).unwrap();
+            });
+        }
+        for _ in 0..3 {
+            let ends = ends.recv_timeout(PATIENCE);
+            assert!(ends.is_ok(), "a member does not end, {pause_ms} ms behind the active");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use chatshard::command::{Error, ErrorCode, Kind, Reply};
 use chatshard::journal::kept::TrimLimits;
 use serde_json::json;
 
-use super::cluster::{Cluster, Member, PATIENCE, until};
+use super::cluster::{Cluster, Member, PATIENCE, profile, until};
 use super::failover::{advance, create, last_sequence};
 
 /// So little that trims are many.
@@ -169,4 +169,31 @@ async fn without_a_second_copy_writes_are_refused_at_the_maximum() {
     until("writes to be taken again", async || write(&first).await.is_ok()).await;
     assert!(cluster.server.lock().unwrap().engine.trimmed() > 0);
     drop(second);
+}
+
+#[tokio::test]
+async fn a_standby_whose_directory_is_gone_is_no_copy_and_does_not_claim() {
+    let cluster = Cluster::start();
+    let first = cluster.member(1);
+    first.until_active().await;
+    let second = cluster.member(2);
+    create(&first, "c").await;
+    advance(&first, "c", 7).await;
+    let durable = async || {
+        let reply = members(&first).await;
+        find(&reply, "m2").and_then(|second| second.durable_lsn)
+    };
+    until("a copy", async || durable().await.is_some_and(|lsn| lsn > 0)).await;
+    let (there, aside) = (cluster.path("member-2"), cluster.path("aside"));
+    std::fs::rename(&there, &aside).unwrap();
+    until("no copy", async || durable().await == Some(0)).await;
+    advance(&first, "c", 8).await;
+    first.stop();
+    let claim = 2 * profile().times.claim;
+    tokio::time::sleep(claim).await;
+    assert_eq!(second.role().await, "standby");
+    // When the directory is back, all that was missing is written, and it counts again.
+    std::fs::rename(&aside, &there).unwrap();
+    second.until_active().await;
+    assert_eq!(last_sequence(&second, "c").await, 8);
 }
