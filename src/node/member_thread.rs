@@ -493,7 +493,9 @@ impl Common {
                 let begun = self.start_cores(&applying);
                 Stage::Starting(applying, port, writer, begun)
             }
-            AppendProgress::Ended(StintEnd::Overtaken | StintEnd::Fenced { .. }) => {
+            AppendProgress::Ended(
+                StintEnd::Overtaken | StintEnd::Fenced { .. } | StintEnd::LeftBehind,
+            ) => {
                 info!("another member claimed before this one");
                 self.member.set_role(MemberRole::Standby);
                 Stage::Standby(applying)
