@@ -65,6 +65,10 @@ use member_access::MemberAccess;
 /// Most connections of the admin listener that have shown their credentials.
 const ADMIN_CONNECTIONS_MAX: usize = 256;
 
+/// Time in which clients learn from 421 that a member has handed over, before it ends their
+/// connections.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Why the server did not start, or did not stop cleanly.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -182,7 +186,7 @@ async fn serve(
     info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), "starting");
     warn_of_open_doors(&config, &addresses);
     credentials.warn_of_open_files();
-    let options = node_options(&config, &addresses)?;
+    let mut options = node_options(&config, &addresses)?;
     let access = MemberAccess::new(&config, &credentials.authenticator);
     if options.journal.is_some() {
         // Else it would fail when the first copy or report is due.
@@ -210,6 +214,15 @@ async fn serve(
             () = &mut stop => break,
             next = node.over() => next,
         };
+        if let Some(stint) = next.handed_over() {
+            if let Some(journal) = &mut options.journal {
+                journal.handed_over = Some(stint);
+            }
+            tokio::select! {
+                () = wait_left(&node) => {}
+                () = &mut stop => break,
+            }
+        }
         info!("this member begins again as a standby");
         late.set(None);
         current.set(None);
@@ -304,6 +317,14 @@ fn node_options(config: &Config, addresses: &Addresses) -> Result<NodeOptions, S
         journal,
         pin: config.pin,
     })
+}
+
+/// Waits for a while until clients have left a node that replies 421 to all that they ask.
+async fn wait_left(node: &Node) {
+    let deadline = Instant::now() + LEAVE_TIMEOUT;
+    while node.info.connections() > 0 && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Waits until no door has a connection.

@@ -40,6 +40,8 @@ pub enum Planted {
     OutboxNotStarted,
     /// An active trims what is durable on itself alone.
     TrimOnOwnWord,
+    /// An active that hands over does not wait until its cores have finished.
+    ReleaseUndrained,
 }
 
 #[cfg(feature = "planted-faults")]

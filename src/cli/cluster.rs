@@ -1,4 +1,4 @@
-//! `cluster`: the members of a journal, as one of them knows them.
+//! `cluster` and `handover`: the members of a journal, and how the active gives its place away.
 
 use clap::Args;
 
@@ -7,6 +7,7 @@ use super::result_file::{print, print_json};
 use super::{ConnectArgs, Failure};
 use crate::command::Reply;
 use crate::command::cluster::{Cluster, ClusterMember, ClusterReply};
+use crate::command::handover::Handover;
 
 /// Arguments of `cluster`: only the format and the server.
 #[derive(Debug, Args)]
@@ -25,6 +26,35 @@ pub async fn run(args: ClusterArgs) -> Result<(), Failure> {
     let reply = ask(&args.connection, &client, Cluster {}).await?;
     let Reply::Cluster(reply) = reply else { return Err(unexpected()) };
     if args.format.is_json() { print_json(&reply) } else { print(&as_text(&reply)) }
+}
+
+/// Arguments of `handover`: who is to follow.
+#[derive(Debug, Args)]
+pub struct HandoverArgs {
+    /// Name of the standby that claims first, as `cluster` shows it [default: any]
+    #[arg(long, value_name = "NAME")]
+    pub to: Option<String>,
+    /// The format of the output.
+    #[command(flatten)]
+    pub format: Format,
+    /// The members to ask.
+    #[command(flatten)]
+    pub connection: ConnectArgs,
+}
+
+/// Asks the active to hand over, and prints where its stint has ended.
+pub async fn hand_over(args: HandoverArgs) -> Result<(), Failure> {
+    let client = args.connection.open().await?;
+    let reply = ask(&args.connection, &client, Handover { to: args.to.clone() }).await?;
+    let Reply::Handover(reply) = reply else { return Err(unexpected()) };
+    if args.format.is_json() {
+        return print_json(&reply);
+    }
+    let next = args.to.as_deref().unwrap_or("a standby");
+    print(&format!(
+        "epoch {} has ended with LSN {}; {next} claims the journal now",
+        reply.epoch, reply.last_lsn
+    ))
 }
 
 fn as_text(reply: &ClusterReply) -> String {

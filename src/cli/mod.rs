@@ -4,7 +4,7 @@
 //! - [`call`]: any command, with JSON in and out
 //! - [`manual`]: the help of each command
 //! - [`query`]: list, detail, delete, stats, for people to read
-//! - [`cluster`]: the members of a journal, for people to read
+//! - [`cluster`]: the members of a journal, for people to read, and a handover between them
 //! - [`transfer`]: import and export of JSON lines
 //! - [`generate`]: data sets of realistic shape
 //! - [`mod@bench`]: the load tool
@@ -88,6 +88,8 @@ pub enum Action {
     Stats(query::StatsArgs),
     /// Show the members of the server's journal
     Cluster(cluster::ClusterArgs),
+    /// Let a standby take over from the active of the server's journal
+    Handover(cluster::HandoverArgs),
     /// Read chats and members from JSON lines into the server
     Import(transfer::ImportArgs),
     /// Write the server's chats and members as JSON lines
@@ -290,6 +292,7 @@ fn dispatch(action: Action) -> Result<ExitCode, Failure> {
         Action::Delete(args) => block_on(query::delete(args)),
         Action::Stats(args) => block_on(query::stats(args)),
         Action::Cluster(args) => block_on(cluster::run(args)),
+        Action::Handover(args) => block_on(cluster::hand_over(args)),
         Action::Import(args) => block_on(transfer::import::run(args)),
         Action::Export(args) => block_on(transfer::export::run(args)),
         #[cfg(feature = "bench")]

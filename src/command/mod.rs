@@ -12,7 +12,7 @@
 //! - a file for each command, which has its name: arguments with their check and keys, and reply
 //!   - a connection and the node: [`hello`], [`ping`], [`stats`], [`snapshot`], [`verify`],
 //!     [`export`], [`import`]
-//!   - the members of a journal: [`cluster`], [`report`]
+//!   - the members of a journal: [`cluster`], [`handover`], [`report`]
 //!   - a user's rows: [`list`], [`detail`], [`delete`], [`set_flags`], [`touch`], [`clear`],
 //!     [`mark_read`], [`mark_read_many`], [`erase_user`]
 //!   - rows with their chats: [`conversations`], [`unread`], [`explain`]
@@ -45,6 +45,7 @@ pub mod error;
 pub mod explain;
 pub mod export;
 pub mod floors;
+pub mod handover;
 pub mod hello;
 pub mod import;
 mod items;
@@ -173,6 +174,8 @@ commands! {
     9 "cancel" cancel::Cancel                           Read    Connection      NoKey      Small;
     /// The members of the journal, as far as this node knows them.
     10 "cluster" cluster::Cluster                       Read    Worker          NoKey      Small;
+    /// The active releases the journal, and a standby takes over.
+    11 "handover" handover::Handover                    Operate Worker          NoKey      Small;
     /// A standby's word to the active, once a second.
     12 "report" report::Report                          Operate Worker          NoKey      Small;
     /// A user's rows, pinned first, then newest-joined first.

@@ -466,10 +466,15 @@ impl Connection {
         }
     }
 
-    fn submit(&self, Going { asked, work, order_key }: Going) {
+    fn submit(&self, going: Going) {
+        let (responder, work) = self.responder(going);
+        self.local.submit(responder, work);
+    }
+
+    fn responder(&self, Going { asked, work, order_key }: Going) -> (Responder, Work) {
         let mark = OrderKey::mark(order_key, work.reply_size() == ReplySize::Large);
         let responder = Responder::of_connection(&self.replies, asked, work.kind(), mark);
-        self.local.submit(responder, work);
+        (responder, work)
     }
 
     /// Encodes replies that are ready, as far as there is room and the turn budget allows.
@@ -530,10 +535,14 @@ impl Connection {
         false
     }
 
-    /// Submits the held requests for which no earlier request is under way any more.
+    /// Submits the held requests for which no earlier request is under way any more. The node's role
+    /// may have changed since they were held.
     fn submit_held(&mut self) {
         while let Some(going) = self.order.release() {
-            self.submit(going);
+            match self.local.turned_away(going.work.kind()) {
+                Some(error) => self.local.refuse(self.responder(going).0, error),
+                None => self.submit(going),
+            }
         }
     }
 

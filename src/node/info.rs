@@ -12,12 +12,13 @@ use super::clock::shared::SharedClock;
 use super::known_members::StandbyLag;
 use super::log::Log;
 use super::mailbox::{Control, Mailbox};
-use super::membership::{MemberRole, Membership, is_for_any_role};
+use super::membership::{HandoverRequest, MemberRole, Membership, is_for_any_role};
 use super::memory::Memory;
 use super::offload::Offload;
 use super::snapshot_requests::{SnapshotRequest, SnapshotStatus};
 use super::watch::WatchHub;
 use crate::command::cluster::{ClusterMember, ClusterReply};
+use crate::command::handover::Handover;
 use crate::command::hello::{HelloReply, Limits, PROTOCOL_VERSION};
 use crate::command::report::{Report, ReportReply};
 use crate::command::stats::StatsReply;
@@ -74,7 +75,7 @@ impl NodeInfo {
         let member = self.member.as_ref()?;
         match is_for_any_role(kind) {
             true => None,
-            false => member.turned_away(self.clock.boot()),
+            false => member.turned_away(self.clock.boot(), kind),
         }
     }
 
@@ -84,6 +85,27 @@ impl NodeInfo {
         let member = self.member.as_ref()?;
         let why = "watch: this node may not be the active any more; try another one";
         member.is_cut_off(self.clock.boot()).then(|| Error::not_applied(why))
+    }
+
+    /// The error for a request of this kind while this node hands over. `None` if it does not.
+    pub fn hands_over(&self, kind: Kind) -> Option<Error> {
+        let member = self.member.as_ref().filter(|_| !is_for_any_role(kind))?;
+        member.hands_over(kind)
+    }
+
+    /// Begins a handover that the core of `shard` was asked for.
+    ///
+    /// # Errors
+    /// If there is no journal, or if no standby or not this one could take over now. Nothing has
+    /// changed then.
+    pub(super) fn hand_over(&self, shard: ShardId, asked: Handover) -> Result<(), Error> {
+        let Some(member) = &self.member else {
+            return Err(Error::invalid("handover: this node has no journal"));
+        };
+        member.ask_handover(self.clock.boot(), HandoverRequest { to: asked.to, shard })?;
+        // The member's thread looks at it when it has work.
+        self.log.sync_now();
+        Ok(())
     }
 
     /// The reply to `hello` for a connection that `shard` serves.

@@ -7,6 +7,7 @@
 //! - One entry is under way. The same bytes are sent until the writer knows what became of them; no
 //!   batch is skipped.
 //! - A beat is appended only if every core had a turn since the one before.
+//! - A release of a handover follows on the replies to all requests that were let in.
 
 use std::io;
 use std::sync::Arc;
@@ -16,11 +17,14 @@ use snapshot::{AppendError, Batch, Disk, LogWriter, Lsn, Poisoned};
 use tracing::{info, warn};
 
 use super::core_turns::CoreTurns;
+use super::handover::{Handover, HandoverStep};
 use super::info::NodeInfo;
 use super::journal_keeper::JournalKeeper;
 use super::membership::{MemberRole, Membership};
 use super::sink::{Sink, SinkError};
 use super::trimming::Trimming;
+use crate::command::handover::HandoverReply;
+use crate::command::{Error, Reply};
 use crate::journal::client::EnginePort;
 use crate::journal::entry::ControlBody;
 use crate::journal::writer::{AppendProgress, JournalWriter, NotTaken, StintEnd};
@@ -29,6 +33,9 @@ use crate::journal::writer::{AppendProgress, JournalWriter, NotTaken, StintEnd};
 const PATIENCE_MAX: Duration = Duration::from_millis(50);
 /// Turns in which a stop waits for the release to count, each as long as one call waits.
 const RELEASE_TURNS: usize = 50;
+
+/// Why a handover is given up.
+const UNFINISHED: &str = "requests under way took too long; this node goes on as the active";
 
 /// What became of the batch that the log's thread offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +66,8 @@ pub struct JournalSink<D: Disk> {
     offered: Offered,
     turns: CoreTurns,
     trimming: Trimming,
+    /// The handover under way.
+    handover: Option<Handover>,
     /// How long one call waits for the engine; zero in a simulation.
     patience: Duration,
     /// Whether watchers were woken since the lease is lost for long.
@@ -78,8 +87,20 @@ impl<D: Disk> JournalSink<D> {
     ) -> Self {
         let (offered, turns) = (Offered::New, CoreTurns::default());
         let patience = patience.min(PATIENCE_MAX);
-        let is_cut_off = false;
-        Self { node, member, port, writer, disk, offered, turns, trimming, patience, is_cut_off }
+        let (handover, is_cut_off) = (None, false);
+        Self {
+            node,
+            member,
+            port,
+            writer,
+            disk,
+            offered,
+            turns,
+            trimming,
+            handover,
+            patience,
+            is_cut_off,
+        }
     }
 
     fn now(&self) -> Duration {
@@ -101,8 +122,9 @@ impl<D: Disk> JournalSink<D> {
             if self.writer.is_idle() {
                 return Ok(());
             }
-            if let Some(end) = self.writer.ended() {
+            if let Some(end) = self.writer.ended().cloned() {
                 self.member.set_role(MemberRole::Demoted);
+                self.end_handover(&end);
                 return Err(SinkError::Fenced(end.to_string()));
             }
             let due = self.writer.next_poll().unwrap_or(until).min(until).saturating_sub(now);
@@ -166,14 +188,60 @@ impl<D: Disk> JournalSink<D> {
         Ok(())
     }
 
+    /// Gives the writer the release, which ends the lease.
+    fn begin_release(&mut self, to: Option<String>) -> Result<(), NotTaken> {
+        let taken = self.writer.control(self.time_ms(), &ControlBody::Release(to));
+        self.member.set_role(MemberRole::Demoted);
+        taken
+    }
+
+    /// Continues a handover, or begins the one that was asked for.
+    fn hand_over(&mut self) -> Result<(), SinkError> {
+        let now = self.now();
+        if self.handover.is_none() {
+            self.handover = Handover::begin(now, &self.node, &self.member);
+        }
+        let Some(handover) = &mut self.handover else { return Ok(()) };
+        match handover.step(now, &self.node) {
+            HandoverStep::Wait => Ok(()),
+            HandoverStep::GiveUp => {
+                self.member.keep_on();
+                if let Some(handover) = self.handover.take() {
+                    handover.reply(&self.node, Err(Error::not_applied(UNFINISHED)));
+                }
+                Ok(())
+            }
+            HandoverStep::Release => {
+                handover.sent();
+                let to = handover.to();
+                self.begin_release(to).map_err(|error| SinkError::Fenced(error.to_string()))?;
+                self.drive()
+            }
+        }
+    }
+
+    /// Replies to the handover when the stint is over.
+    fn end_handover(&mut self, end: &StintEnd) {
+        let Some(handover) = self.handover.take() else { return };
+        let epoch = self.writer.epoch();
+        let outcome = match end {
+            StintEnd::Released => {
+                self.member.set_released(epoch);
+                let last_lsn = self.writer.committed().0;
+                Ok(Reply::Handover(HandoverReply { epoch, last_lsn }))
+            }
+            end if handover.is_sent() => Err(Error::outcome_unknown(&end.to_string())),
+            end => Err(Error::not_applied(&end.to_string())),
+        };
+        handover.reply(&self.node, outcome);
+    }
+
     /// Ends the stint, so that a standby may claim at once.
     fn release(&mut self) {
         if self.drive().is_err() {
             return;
         }
-        let released = self.writer.control(self.time_ms(), &ControlBody::Release(None));
-        self.member.set_role(MemberRole::Demoted);
-        if let Err(error) = released {
+        if let Err(error) = self.begin_release(None) {
             warn!(%error, "the journal is not released; a standby waits before it claims");
             return;
         }
@@ -218,6 +286,7 @@ impl<D: Disk> Sink for JournalSink<D> {
         self.trimming.turn(now, self.disk.log.durable(), &self.member);
         self.disk.keeper.turn(now, &self.member);
         self.drive()?;
+        self.hand_over()?;
         if self.writer.is_beat_due(self.now()) && self.turns.all_had(&self.node) {
             self.turns.reset();
             let taken = self.writer.control(self.time_ms(), &ControlBody::Beat);
@@ -228,7 +297,10 @@ impl<D: Disk> Sink for JournalSink<D> {
     }
 
     fn idle_in(&self) -> Option<Duration> {
-        Some(self.writer.beat_in(self.now()).max(Duration::from_millis(5)))
+        match self.handover {
+            Some(_) => Some(Duration::from_millis(1)),
+            None => Some(self.writer.beat_in(self.now()).max(Duration::from_millis(5))),
+        }
     }
 
     fn finish(mut self) -> Result<Lsn, AppendError> {

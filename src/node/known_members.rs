@@ -6,7 +6,7 @@
 //! # Invariants
 //! - A report counts by the name of its member: two with one name count as one copy. Before a claim
 //!   every address is asked.
-//! - Only a report of the last [`ALIVE`] counts for a trim.
+//! - Only a report of the last [`ALIVE`] counts for a trim or a handover.
 //! - At most [`MEMBERS_MAX`] members are kept; beyond it, the one not heard of for longest goes.
 
 use std::collections::BTreeMap;
@@ -14,12 +14,16 @@ use std::time::Duration;
 
 use snapshot::Lsn;
 
+use crate::command::Error;
 use crate::command::cluster::ClusterMember;
 use crate::command::report::Report;
 use crate::journal::names::MemberNames;
 
 /// How long a standby counts as alive after a report.
 const ALIVE: Duration = Duration::from_secs(5);
+/// Most records that a standby may lack to take over by a handover: it applies them within a fraction
+/// of a second.
+const HANDOVER_LAG_MAX: u64 = 100_000;
 /// Most members that are kept.
 const MEMBERS_MAX: usize = 32;
 
@@ -40,6 +44,19 @@ struct LastReport {
     /// When it last had all committed records.
     level_at: Duration,
     report: Report,
+}
+
+impl LastReport {
+    /// Why this member cannot take over now, if so.
+    fn obstacle(&self, now: Duration) -> Option<String> {
+        let age = now.saturating_sub(self.at);
+        match (self.report.role.as_str(), self.lag) {
+            _ if age > ALIVE => Some(format!("it last reported {} s ago", age.as_secs())),
+            ("standby", lag) if lag > HANDOVER_LAG_MAX => Some(format!("it lacks {lag} records")),
+            ("standby", _) => None,
+            (role, _) => Some(format!("it is {role}")),
+        }
+    }
 }
 
 /// What the active said last.
@@ -112,6 +129,24 @@ impl KnownMembers {
         Some(StandbyLag { records, time: time.unwrap_or_default() })
     }
 
+    /// Whether a standby can take over now: the one of this name, or any.
+    pub(super) fn may_follow(&self, now: Duration, to: Option<&str>) -> Result<(), Error> {
+        let Some(name) = to else {
+            return match self.heard.values().any(|heard| heard.obstacle(now).is_none()) {
+                true => Ok(()),
+                false => Err(Error::not_applied("no standby can take over now")),
+            };
+        };
+        let Some(heard) = self.heard.get(name) else {
+            let unknown = format!("to: no member with the name {name} has reported to this one");
+            return Err(Error::invalid(unknown));
+        };
+        match heard.obstacle(now) {
+            None => Ok(()),
+            Some(why) => Err(Error::not_applied(&format!("{name} cannot take over now: {why}"))),
+        }
+    }
+
     /// The standbys that ever reported.
     pub(super) fn standbys(&self, now: Duration) -> Vec<ClusterMember> {
         let member = |heard: &LastReport| {
@@ -181,6 +216,34 @@ mod tests {
         assert_eq!(known.durable(8 * SECOND), [Lsn(9)], "the first one is silent");
         assert_eq!(known.durable(10 * SECOND), []);
         assert_eq!(known.standbys(10 * SECOND).len(), 2, "and is still known");
+    }
+
+    #[test]
+    fn only_a_standby_that_is_well_can_take_over() {
+        let mut known = KnownMembers::default();
+        let standby = |name: &str, lsn| Report { role: "standby".into(), ..report(name, lsn, lsn) };
+        let why = |known: &KnownMembers, now, to| {
+            known.may_follow(now, to).err().map(|error| error.message.into_owned())
+        };
+        let none = Some("not applied: no standby can take over now".to_owned());
+        assert_eq!(why(&known, SECOND, None), none);
+        let newest = HANDOVER_LAG_MAX + 10;
+        known.hear(SECOND, Lsn(newest), standby("late", 9));
+        known.hear(
+            SECOND,
+            Lsn(newest),
+            Report { role: "failed".into(), ..standby("failed", newest) },
+        );
+        assert_eq!(why(&known, SECOND, None), none);
+        let told = why(&known, SECOND, Some("late")).unwrap();
+        assert_eq!(told, "not applied: late cannot take over now: it lacks 100001 records");
+        assert!(why(&known, SECOND, Some("failed")).unwrap().ends_with("it is failed"));
+        assert!(why(&known, SECOND, Some("m9")).unwrap().starts_with("to: no member"));
+        known.hear(SECOND, Lsn(newest), standby("well", 10));
+        assert_eq!(why(&known, 6 * SECOND, None), None);
+        assert_eq!(why(&known, 6 * SECOND, Some("well")), None);
+        assert_eq!(why(&known, 7 * SECOND, None), none);
+        assert!(why(&known, 7 * SECOND, Some("well")).unwrap().ends_with("reported 6 s ago"));
     }
 
     #[test]

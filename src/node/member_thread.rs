@@ -85,6 +85,9 @@ pub struct MemberParts<D: Disk> {
     pub identity_file: Arc<IdentityFile<D>>,
     /// How much of the journal the engine keeps.
     pub trim: TrimLimits,
+    /// The epoch of the stint that this process has handed over last. It does not claim at once
+    /// behind that release.
+    pub handed_over: Option<u64>,
     /// A random number of this run.
     pub seed: u64,
     /// Longest wait of one turn; zero in a simulation.
@@ -98,6 +101,22 @@ pub enum AfterStint {
     Recover,
     /// It copies the data of another member: the journal has trimmed what it needs next.
     Copy,
+    /// It recovers, and then does not claim at once behind its own release.
+    HandedOver {
+        /// Epoch of the stint that it released.
+        epoch: u64,
+    },
+}
+
+impl AfterStint {
+    /// The epoch of the stint that a handover has ended, if one has.
+    #[must_use]
+    pub fn handed_over(self) -> Option<u64> {
+        match self {
+            Self::HandedOver { epoch } => Some(epoch),
+            Self::Recover | Self::Copy => None,
+        }
+    }
 }
 
 /// What every stage has.
@@ -106,6 +125,7 @@ struct Common {
     member: Arc<Membership>,
     client: EngineClient,
     trim: TrimLimits,
+    handed_over: Option<u64>,
     seed: u64,
     patience: Duration,
 }
@@ -151,10 +171,20 @@ struct Applying<D: Disk> {
 impl<D: Disk> MemberThread<D> {
     /// A standby that continues behind the records on its disk.
     pub fn new(parts: MemberParts<D>) -> Self {
-        let MemberParts { node, member, client, disk, identity_file, trim, seed, patience } = parts;
+        let MemberParts {
+            node,
+            member,
+            client,
+            disk,
+            identity_file,
+            trim,
+            handed_over,
+            seed,
+            patience,
+        } = parts;
         let keeper = JournalKeeper::new(identity_file, &member);
         let patience = patience.min(PATIENCE_MAX);
-        let common = Common { node, member, client, trim, seed, patience };
+        let common = Common { node, member, client, trim, handed_over, seed, patience };
         let applying = common.stand_by(disk, keeper);
         Self { common, stage: Stage::Standby(applying) }
     }
@@ -164,7 +194,10 @@ impl<D: Disk> MemberThread<D> {
     pub fn run(mut self, over: &watch::Sender<Option<AfterStint>>) -> bool {
         let (closed, next) = loop {
             self.stage = match self.stage {
-                Stage::Active(thread) => Stage::Over(thread.run(), AfterStint::Recover),
+                Stage::Active(thread) => {
+                    let closed = thread.run();
+                    Stage::Over(closed, self.common.after_stint())
+                }
                 Stage::Over(closed, next) => break (closed, next),
                 stage => self.common.step(stage),
             };
@@ -182,7 +215,10 @@ impl<D: Disk> MemberThread<D> {
                 thread.look();
                 thread.write();
                 match thread.sync(now) || thread.is_over() {
-                    true => Stage::Over(thread.finish(), AfterStint::Recover),
+                    true => {
+                        let closed = thread.finish();
+                        Stage::Over(closed, self.common.after_stint())
+                    }
                     false => Stage::Active(thread),
                 }
             }
@@ -207,12 +243,21 @@ impl Common {
         hasher.finish()
     }
 
+    /// What the node does behind its stint as the active.
+    fn after_stint(&self) -> AfterStint {
+        match self.member.released() {
+            Some(epoch) => AfterStint::HandedOver { epoch },
+            None => AfterStint::Recover,
+        }
+    }
+
     fn stand_by<D: Disk>(&self, disk: LogWriter<D>, keeper: JournalKeeper<D>) -> Applying<D> {
         let profile = self.client.profile();
         let reader = JournalReader::new(self.member.journal, profile.condition);
         let jitter = Duration::from_millis(self.random(0) % JITTER_MAX_MS);
+        let standby = Standby::new(reader, profile, disk.written(), jitter);
         Applying {
-            standby: Standby::new(reader, profile, disk.written(), jitter),
+            standby: standby.of_member(self.member.names.member.clone(), self.handed_over),
             port: self.client.port(),
             disk,
             unwritten: VecDeque::new(),

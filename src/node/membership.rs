@@ -6,6 +6,8 @@
 //!   request asks, after reading and before routing: whatever the reply shows was then newest.
 //! - The lease never grows but by an append that counts, and ends with the role.
 //! - Parts of what was let in are not asked for again; the journal alone fences writes.
+//! - While the active hands over, nothing is let in. That ends with its role, or if the handover is
+//!   given up.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -23,6 +25,9 @@ use crate::command::report::Report;
 use crate::command::{Error, ErrorCode, Kind};
 use crate::journal::client::EngineSpace;
 use crate::journal::names::{ActiveMember, MemberNames};
+use crate::types::ShardId;
+
+const HANDS_OVER_ALREADY: &str = "not applied: a handover is under way";
 
 /// What a member does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +71,15 @@ impl MemberRole {
     }
 }
 
+/// A handover that a core was asked for.
+#[derive(Debug)]
+pub(super) struct HandoverRequest {
+    /// The member that is to follow; any standby if absent.
+    pub(super) to: Option<String>,
+    /// The core that has the caller.
+    pub(super) shard: ShardId,
+}
+
 /// The membership of this node in a journal.
 #[derive(Debug)]
 pub struct Membership {
@@ -87,6 +101,11 @@ pub struct Membership {
     pub claim_check: ClaimCheck,
     /// Whether the active refuses writes, because too few copies allow no trim.
     lacks_copies: AtomicBool,
+    hands_over: AtomicBool,
+    /// The handover that the member's thread has not begun.
+    handover: Mutex<Option<HandoverRequest>>,
+    /// Epoch of the stint that a handover has ended; 0 if none has.
+    released: AtomicU64,
     /// Figures for metrics.
     pub figures: Arc<JournalFigures>,
 }
@@ -107,6 +126,9 @@ impl Membership {
             known: Mutex::default(),
             claim_check: ClaimCheck::default(),
             lacks_copies: AtomicBool::new(false),
+            hands_over: AtomicBool::new(false),
+            handover: Mutex::default(),
+            released: AtomicU64::new(0),
             figures: Arc::default(),
         }
     }
@@ -216,6 +238,69 @@ impl Membership {
         self.known().lag(now)
     }
 
+    /// Asks the member's thread for a handover. From now on nothing is let in.
+    pub(super) fn ask_handover(
+        &self,
+        now: Duration,
+        request: HandoverRequest,
+    ) -> Result<(), Error> {
+        if self.role() != MemberRole::Active {
+            return Err(Error::moved(self.moved()));
+        }
+        let to = request.to.as_deref();
+        if to == Some(&self.names.member) {
+            return Err(Error::invalid("to: this member is the active already"));
+        }
+        self.known().may_follow(now, to)?;
+        if self.hands_over.swap(true, Ordering::SeqCst) {
+            return Err(Error::new(ErrorCode::Busy, HANDS_OVER_ALREADY));
+        }
+        *self.handover() = Some(request);
+        Ok(())
+    }
+
+    fn handover(&self) -> MutexGuard<'_, Option<HandoverRequest>> {
+        // No code that can panic runs under this lock.
+        self.handover.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The handover that is to begin, if one was asked for.
+    pub(super) fn take_handover(&self) -> Option<HandoverRequest> {
+        match self.hands_over.load(Ordering::SeqCst) {
+            true => self.handover().take(),
+            false => None,
+        }
+    }
+
+    /// Lets requests in again: the handover is given up.
+    pub(super) fn keep_on(&self) {
+        self.hands_over.store(false, Ordering::SeqCst);
+    }
+
+    /// The error for a request of this kind while this active hands over. `None` if it does not.
+    pub(super) fn hands_over(&self, kind: Kind) -> Option<Error> {
+        match self.hands_over.load(Ordering::SeqCst) {
+            false => None,
+            // A second one would go on to the next active, and end its stint too.
+            true if kind == Kind::Handover => Some(Error::new(ErrorCode::Busy, HANDS_OVER_ALREADY)),
+            true => {
+                let moved = Moved { address: String::new(), epoch: self.active().epoch };
+                let message = "this node hands over to another one".into();
+                Some(Error { message, ..Error::moved(moved) })
+            }
+        }
+    }
+
+    /// Notes that a handover has ended the stint with this claim.
+    pub(super) fn set_released(&self, epoch: u64) {
+        self.released.store(epoch, Ordering::SeqCst);
+    }
+
+    /// The epoch of the stint that a handover has ended; `None` if none has.
+    pub(super) fn released(&self) -> Option<u64> {
+        Some(self.released.load(Ordering::SeqCst)).filter(|epoch| *epoch > 0)
+    }
+
     /// Lets the active refuse writes while too few copies allow no trim.
     pub(super) fn refuse_for_copies(&self, is_refusing: bool) {
         self.lacks_copies.store(is_refusing, Ordering::Relaxed);
@@ -261,11 +346,11 @@ impl Membership {
         self.role() == MemberRole::Active && now >= leased_until.saturating_add(self.claim)
     }
 
-    /// The error for requests that were read before `now`; `None` if they may be routed.
+    /// The error for a request of this kind that was read before `now`; `None` if it may be routed.
     #[must_use]
-    pub fn turned_away(&self, now: Duration) -> Option<Error> {
+    pub fn turned_away(&self, now: Duration, kind: Kind) -> Option<Error> {
         match self.role() {
-            MemberRole::Active if !self.lease_left(now).is_zero() => None,
+            MemberRole::Active if !self.lease_left(now).is_zero() => self.hands_over(kind),
             MemberRole::Active => {
                 Some(Error::not_applied("this node may not be the active any more; try again"))
             }
@@ -304,8 +389,11 @@ impl Membership {
     /// # Errors
     /// The role, in words.
     pub fn readiness(&self, now: Duration) -> Result<(), String> {
-        match self.turned_away(now) {
+        match self.turned_away(now, Kind::List) {
             None => Ok(()),
+            Some(error) if error.code == ErrorCode::Moved && self.role() == MemberRole::Active => {
+                Err("handing over to another node".into())
+            }
             Some(_) if self.role() == MemberRole::Active => {
                 Err("active without a lease: the engine gives no word".into())
             }

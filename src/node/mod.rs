@@ -17,6 +17,7 @@
 //! - [`log_thread`]: writes and syncs the log
 //! - [`member_thread`]: applies the journal, claims, and then writes the log as the active
 //! - [`journal_sink`]: the sink of an active: the journal, with the log on the disk behind it
+//! - [`handover`]: the active drains its cores and releases the journal
 //! - [`trimming`]: the trims of an active
 //! - [`core_turns`]: whether every core still has turns
 //! - [`standby`]: a standby as values: what it asks the engine, and when it may claim
@@ -64,6 +65,7 @@ pub mod frame_batch;
 pub mod genesis;
 pub mod give;
 pub mod handle;
+mod handover;
 pub mod identity;
 pub mod info;
 pub mod join;

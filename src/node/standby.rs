@@ -14,7 +14,8 @@
 //! - There is no clock and no thread: times are arguments, on a clock that runs on in suspend.
 //! - A standby may claim only when it has accepted everything up to the tail, as the newest look
 //!   showed it, and either the newest entry is a release or the active was silent for `claim`. Only
-//!   silence counts that the standby saw itself.
+//!   silence counts that the standby saw itself. A release that names another member, or that this
+//!   process wrote in a handover, counts as any entry.
 //! - An engine whose end is below what was accepted, or below what this node had before, ends the
 //!   standby. So do damage on all endpoints, a gap, and an entry of a newer program.
 
@@ -24,10 +25,10 @@ use snapshot::{Lsn, Planted, is_planted};
 
 use crate::journal::base::JournalBase;
 use crate::journal::engine::{Condition, EngineProfile, EngineReply, EngineRequest, StoredEntry};
-use crate::journal::entry::EntryKind;
+use crate::journal::entry::{ControlBody, EntryKind};
 use crate::journal::names::ActiveMember;
 use crate::journal::quiet::QuietTime;
-use crate::journal::reader::{AcceptedEntry, JournalFault, JournalReader, Verdict};
+use crate::journal::reader::{AcceptedEntry, Content, JournalFault, JournalReader, Verdict};
 use crate::limits::JOURNAL_READ_ENTRIES;
 
 /// Looks at the tail in the time after which a standby may claim, unless a test sets another
@@ -94,6 +95,12 @@ pub struct Standby {
     looked: Option<Duration>,
     /// The tail as the newest look showed it.
     tail: Option<u64>,
+    /// The name of this member.
+    member: String,
+    /// The epoch of the stint that this process has handed over last.
+    handed_over: Option<u64>,
+    /// Whom the newest accepted entry names, if it is a release.
+    released_to: Option<String>,
     /// The active that the base names, until the owner takes it.
     base_active: Option<ActiveMember>,
     end: Option<StandbyEnd>,
@@ -116,10 +123,20 @@ impl Standby {
             look: None,
             looked: None,
             tail: None,
+            member: String::new(),
+            handed_over: None,
+            released_to: None,
             base_active: None,
             end: None,
             reader,
         }
+    }
+
+    /// The standby of this name, in a process that has handed over the stint of epoch
+    /// `handed_over` last.
+    #[must_use]
+    pub fn of_member(self, member: String, handed_over: Option<u64>) -> Self {
+        Self { member, handed_over, ..self }
     }
 
     /// Lets it look so often in the time of a claim: seldom, so that a search over all orders of
@@ -288,7 +305,24 @@ impl Standby {
     pub fn may_claim_within(&self, early: Duration) -> bool {
         let is_silent = self.quiet.quiet().saturating_add(early) >= self.claim_after
             || is_planted(Planted::ClaimWithoutWait) && self.tail.is_some();
-        self.end.is_none() && self.has_all() && (is_silent || self.reader.is_released())
+        self.end.is_none() && self.has_all() && (is_silent || self.is_invited())
+    }
+
+    /// Whether the newest entry is a release behind which this member claims at once.
+    fn is_invited(&self) -> bool {
+        let is_for_it = match &self.released_to {
+            Some(to) => *to == self.member,
+            None => self.handed_over != Some(self.reader.place().epoch),
+        };
+        self.reader.is_released() && is_for_it
+    }
+
+    /// Notes an entry that the reader has accepted.
+    fn note(&mut self, entry: &AcceptedEntry) {
+        self.released_to = match &entry.content {
+            Content::Control(ControlBody::Release(to)) => to.clone(),
+            Content::Control(_) | Content::Records(_) | Content::Part => None,
+        };
     }
 
     fn take_read(&mut self, entries: &[StoredEntry]) -> Vec<AcceptedEntry> {
@@ -296,7 +330,10 @@ impl Standby {
         let mut accepted = Vec::new();
         for StoredEntry { seq, bytes } in entries {
             match self.reader.accept(*seq, bytes) {
-                Verdict::Accepted(entry) => accepted.push(*entry),
+                Verdict::Accepted(entry) => {
+                    self.note(&entry);
+                    accepted.push(*entry);
+                }
                 Verdict::Void | Verdict::Repeated => {}
                 Verdict::Damaged(fault) => {
                     self.ask_elsewhere(endpoint, fault);
@@ -338,7 +375,10 @@ impl Standby {
             }
             let is_next = *seq == self.reader.next_seq();
             match is_next.then(|| self.reader.accept(*seq, bytes)) {
-                Some(Verdict::Accepted(entry)) => accepted.push(*entry),
+                Some(Verdict::Accepted(entry)) => {
+                    self.note(&entry);
+                    accepted.push(*entry);
+                }
                 Some(Verdict::Void | Verdict::Repeated) => {}
                 // A read judges what a follow brought wrongly.
                 Some(Verdict::Damaged(_) | Verdict::Gap(_) | Verdict::Newer(_)) | None => {

@@ -79,6 +79,8 @@ pub struct JournalOptions {
     pub names: MemberNames,
     /// How much of the journal the engine keeps.
     pub trim: TrimLimits,
+    /// The epoch of the stint that this process has handed over last.
+    pub handed_over: Option<u64>,
     /// Figures of this process, over all of its stints.
     pub figures: Arc<JournalFigures>,
 }
@@ -262,6 +264,7 @@ fn start_member(
         disk,
         identity_file,
         trim: journal.trim,
+        handed_over: journal.handed_over,
         seed: getrandom::u64().map_err(io::Error::other)?,
         patience: Duration::MAX,
     });

@@ -19,6 +19,7 @@
 //! - Each responder gets exactly one outcome.
 
 pub mod fast_path;
+mod requests;
 mod standby;
 
 use std::cell::RefCell;
@@ -37,7 +38,7 @@ use super::commit_gate::CommitGate;
 use super::frame_batch::FrameBatch;
 use super::info::NodeInfo;
 use super::log::{LogMode, LogState};
-use super::mailbox::{Control, Mailbox, PeerMessage, WorkerReport};
+use super::mailbox::{Control, Mailbox, PeerMessage};
 use super::responder::Responder;
 use crate::command::ping::PingReply;
 use crate::command::{Command, Error, ErrorCode, Kind, Outcome, Reply};
@@ -46,7 +47,6 @@ use crate::metrics::{Meter, Turns};
 use crate::router::{Router, Sent, Work};
 use crate::shard::Shard;
 pub use crate::shard::machine::PrefetchKeys;
-use crate::shard::machine::SlotCapture;
 use crate::shard::op::{Answer, Answered, Envelope, Op, Output, Reach, ReplyTo};
 use crate::types::ShardId;
 
@@ -130,6 +130,8 @@ pub struct Worker {
     tcp: Meter,
     turns: Turns,
     draining: Vec<oneshot::Sender<()>>,
+    /// The caller of the handover under way, if it asked this core.
+    handing_over: Option<Responder>,
 }
 
 impl Worker {
@@ -160,6 +162,7 @@ impl Worker {
             tcp: Meter::default(),
             turns: Turns::new(Instant::now()),
             draining: Vec::new(),
+            handing_over: None,
             node,
         }
     }
@@ -191,6 +194,7 @@ impl Worker {
                 self.finish(responder, Ok(Reply::Cluster(self.node.cluster())));
             }
             Work::Command(Command::Report(said)) => self.finish(responder, self.node.heard(said)),
+            Work::Command(Command::Handover(asked)) => self.hand_over(responder, asked),
             work => {
                 if let Some((responder, outcome)) =
                     self.router.submit(responder, work, &mut self.ops)
@@ -467,6 +471,7 @@ impl Worker {
         self.router.pending() == 0
             && self.commit_gate.is_empty()
             && self.incoming.is_empty()
+            && self.mailbox().peers.is_empty()
             && self.own.is_empty()
             && self.ops.is_empty()
             && self.long.is_empty()
@@ -520,17 +525,6 @@ impl Worker {
         }
         self.settle();
         any
-    }
-
-    fn report(&self) -> WorkerReport {
-        WorkerReport { shard: self.shard.stats(), tcp: self.tcp.clone(), turns: self.turns }
-    }
-
-    fn captures(&mut self, heads: usize) -> Vec<SlotCapture> {
-        // The log must have the records of what is captured, before the snapshot asks for the log's
-        // tail.
-        self.settle();
-        self.shard.next_captures(heads)
     }
 }
 
@@ -659,42 +653,5 @@ impl LocalWorker {
         any |= self.0.borrow_mut().tidy();
         self.flush();
         any
-    }
-
-    fn control(&self, control: Control) {
-        match control {
-            Control::Run(task) => self.run(task),
-            Control::Call(command, sender) => {
-                let responder = Responder::of_call(command.kind(), sender);
-                self.submit(responder, command);
-            }
-            Control::BeginSnapshot(number) => self.0.borrow_mut().shard.begin_snapshot(number),
-            Control::Capture(heads, sender) => {
-                let captures = self.0.borrow_mut().captures(heads);
-                // Sending fails if the snapshot has given up.
-                drop(sender.try_send(captures));
-            }
-            Control::Replay(first, batch) => self.0.borrow_mut().replay(first, &batch),
-            Control::EndSnapshot => self.0.borrow_mut().shard.end_snapshot(),
-            Control::WorkerReport(sender) => drop(sender.send(self.0.borrow().report())),
-            Control::Drain(sender) => self.0.borrow_mut().draining.push(sender),
-        }
-    }
-
-    /// Runs a task. While it runs, this is the worker of the calling thread.
-    fn run(&self, task: Box<dyn FnOnce() + Send>) {
-        let before = CURRENT.replace(Some(self.clone()));
-        task();
-        CURRENT.set(before);
-    }
-
-    /// Asks the snapshot thread for a snapshot. The core serves other work meanwhile.
-    fn snapshot(&self, responder: Responder) {
-        let node = self.node();
-        let local = self.clone();
-        tokio::task::spawn_local(async move {
-            let outcome = node.snapshot().await;
-            local.0.borrow_mut().finish(responder, outcome);
-        });
     }
 }

@@ -45,8 +45,13 @@ pub(super) fn options(
     };
     check_reachable("--advertise", &names.tcp)?;
     check_reachable("--advertise-admin", &names.admin)?;
-    let figures = Arc::default();
-    Ok(JournalOptions { client: connect(config)?, names, trim: config.trim, figures })
+    Ok(JournalOptions {
+        client: connect(config)?,
+        names,
+        trim: config.trim,
+        handed_over: None,
+        figures: Arc::default(),
+    })
 }
 
 /// Refuses an address at which nobody else reaches this member. Others would even take it for their

@@ -12,6 +12,7 @@
 mod common;
 #[path = "../engine/mod.rs"]
 mod engine;
+mod handover;
 #[path = "../process/mod.rs"]
 mod process;
 mod trims;

@@ -4,6 +4,7 @@
 use snapshot::Planted;
 use snapshot::planted::plant;
 
+use super::handover::hand_over_often;
 use super::world::Fault;
 use super::{history, lost_end};
 
@@ -49,6 +50,12 @@ fn a_reply_before_the_journal_has_the_record() {
 #[test]
 fn an_outbox_that_a_promotion_does_not_start() {
     finds(Planted::OutboxNotStarted, &["deliveries are left"]);
+}
+
+#[test]
+fn a_release_before_the_cores_have_finished() {
+    let play = |seed| hand_over_often(seed).map(drop);
+    finds_by(play, Planted::ReleaseUndrained, &["are unknown"]);
 }
 
 #[test]

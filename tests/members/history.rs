@@ -1,5 +1,5 @@
-//! Random histories of three members: kills, crashes, pauses, cuts and stalls, while clients write
-//! and read. Afterwards all members are equal, and nothing acknowledged is lost.
+//! Random histories of three members: kills, crashes, pauses, cuts, stalls and handovers, while
+//! clients write and read. Afterwards all members are equal, and nothing acknowledged is lost.
 //!
 //! `CHATSHARD_MEMBERS_SEEDS` sets the number of seeds, and draws new ones. One can be played again
 //! alone: `CHATSHARD_MEMBERS_SEED=17 cargo test --test members histories`.
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::crowds::Crowds;
+use super::handover::Operator;
 use super::world::{Asked, Fault, MEMBERS, TRIM, World};
 use crate::common::random::Random;
 
@@ -23,13 +24,16 @@ const STEPS_TO_REST: u64 = 400_000;
 const SEEDS: u64 = 12;
 
 /// A client that writes one chat, one request at a time.
-struct Client {
+pub struct Client {
     chat: String,
     open: Option<Open>,
     is_made: bool,
     /// The largest sequence that an acknowledged request reached, and the largest that any may have.
     acked: u64,
     most: u64,
+    /// Requests with a reply, and those that may or may not have been applied.
+    pub replied: u64,
+    pub unknown: u64,
 }
 
 struct Open {
@@ -49,12 +53,20 @@ enum What {
 }
 
 impl Client {
-    fn new(number: usize) -> Self {
-        Self { chat: format!("c{number}"), open: None, is_made: false, acked: 0, most: 0 }
+    pub fn new(number: usize) -> Self {
+        Self {
+            chat: format!("c{number}"),
+            open: None,
+            is_made: false,
+            acked: 0,
+            most: 0,
+            replied: 0,
+            unknown: 0,
+        }
     }
 
     /// Sends the next request to a member, or looks for the reply to the last one.
-    fn turn(&mut self, world: &mut World, at: usize) -> Result<(), Fault> {
+    pub fn turn(&mut self, world: &mut World, at: usize) -> Result<(), Fault> {
         if let Some(open) = &mut self.open {
             let outcome = match open.asked.try_recv() {
                 Ok(outcome) => Some(outcome),
@@ -92,7 +104,12 @@ impl Client {
     }
 
     fn replied(&mut self, what: What, acked: u64, outcome: Option<Outcome>) -> Result<(), Fault> {
+        let is_known = outcome.as_ref().is_some_and(|outcome| {
+            outcome.as_ref().err().is_none_or(|error| !error.is_outcome_unknown())
+        });
+        self.unknown += u64::from(!is_known);
         let Some(Ok(reply)) = outcome else { return Ok(()) };
+        self.replied += 1;
         match (what, reply) {
             (What::Make, Reply::Create(_)) => self.is_made = true,
             (What::Advance(_) | What::Allocate, Reply::Advance(reply)) => {
@@ -183,6 +200,7 @@ pub struct Counts {
     takeovers: u64,
     trims: u64,
     begun_at_base: u64,
+    handovers: u64,
 }
 
 /// Plays one seed.
@@ -190,7 +208,7 @@ pub fn play(seed: u64) -> Result<Counts, Fault> {
     let mut random = Random::new(seed ^ 0x006d_656d_6265_7273);
     let mut world = World::new(seed, faults(&mut random));
     let mut clients: Vec<Client> = (0..CHATS).map(Client::new).collect();
-    let mut crowds = Crowds::default();
+    let (mut crowds, mut operator) = (Crowds::default(), Operator::default());
     let mishaps = 200 + random.below(2000);
     for _ in 0..STEPS {
         world.step()?;
@@ -204,10 +222,16 @@ pub fn play(seed: u64) -> Result<Counts, Fault> {
         }
         let at = usize::try_from(world.random.below(MEMBERS as u64)).unwrap();
         crowds.turn(&mut world, at);
+        operator.turn(&mut world, at);
     }
     rest(&mut world, &mut clients, &crowds)?;
     let trims = world.members.iter().map(|member| member.figures.trims()).sum();
-    Ok(Counts { takeovers: world.takeovers, trims, begun_at_base: world.begun_at_base })
+    Ok(Counts {
+        takeovers: world.takeovers,
+        trims,
+        begun_at_base: world.begun_at_base,
+        handovers: operator.done,
+    })
 }
 
 /// Heals everything, and compares the members when nothing is under way.
@@ -349,11 +373,16 @@ fn three_members_keep_their_promises_whatever_happens() {
         all.takeovers += counts.takeovers;
         all.trims += counts.trims;
         all.begun_at_base += counts.begun_at_base;
+        all.handovers += counts.handovers;
     }
-    let Counts { takeovers, trims, begun_at_base } = all;
-    println!("{takeovers} takeovers, {trims} trims, {begun_at_base} at the base in {seeds:?}");
+    let Counts { takeovers, trims, begun_at_base, handovers } = all;
+    println!(
+        "{takeovers} takeovers, {handovers} of them planned, {trims} trims, {begun_at_base} at the \
+         base in {seeds:?}"
+    );
     let count = seeds.end - seeds.start;
     assert!(takeovers > count, "the members hardly ever take over");
+    assert!(handovers > count, "the active hardly ever hands over");
     assert!(trims > 5 * count, "the journal is hardly ever trimmed");
     assert!(begun_at_base > count, "hardly any life begins at the base");
 }

@@ -5,6 +5,7 @@
 //! - `cluster`: starts members and ends them
 //! - `world`, `history`: three members in one thread, from one seed, whatever happens
 //! - `crowds`: chats of many members in these histories, and deliveries that a kill cuts off
+//! - `handover`: the active gives its place away on purpose
 //! - `standby`: a standby as values
 //! - `trims`: the journal is trimmed, and members know each other
 //! - `processes`: whole processes on a real etcd
@@ -29,6 +30,7 @@ mod failover;
 #[cfg(feature = "planted-faults")]
 mod faults;
 mod first_member;
+mod handover;
 mod history;
 mod join;
 mod lost_end;

@@ -27,7 +27,7 @@ use chatshard::node::identity::{AtRisk, Identity, KnownJournal, StoredBaseline};
 use chatshard::node::journal_figures::JournalFigures;
 use chatshard::node::log::{Log, LogMode};
 use chatshard::node::mailbox::{Control, Mailbox};
-use chatshard::node::member_thread::{MemberParts, MemberThread};
+use chatshard::node::member_thread::{AfterStint, MemberParts, MemberThread};
 use chatshard::node::membership::{MemberRole, Membership};
 use chatshard::node::memory::Memory;
 use chatshard::node::offload::Offload;
@@ -125,6 +125,8 @@ pub struct World {
 pub struct SimMember {
     disk: FaultyDisk,
     pub life: Option<Life>,
+    /// The epoch of the stint that the process has handed over last.
+    handed_over: Option<u64>,
     /// The process stands still until then, or is started again then.
     pub until: Duration,
     is_new: bool,
@@ -178,6 +180,7 @@ impl World {
         let members = (0..MEMBERS).map(|_| SimMember {
             disk: FaultyDisk::new(random.draw()),
             life: None,
+            handed_over: None,
             until: Duration::ZERO,
             is_new: true,
             figures: Arc::default(),
@@ -234,14 +237,19 @@ impl World {
         match &mut self.members[at].life {
             None => self.start(at)?,
             Some(life) => {
-                let is_over = life.step(drawn, clock);
+                let over = life.step(drawn, clock);
                 if !life.is_counted && life.member.role() == MemberRole::Active {
                     life.is_counted = true;
                     self.takeovers += 1;
                 }
-                if is_over {
+                if let Some(next) = over {
                     // The process lives on, and recovers.
-                    self.members[at].life = None;
+                    life.settle();
+                    let member = &mut self.members[at];
+                    member.life = None;
+                    if let AfterStint::HandedOver { epoch } = next {
+                        member.handed_over = Some(epoch);
+                    }
                 }
             }
         }
@@ -393,6 +401,7 @@ impl World {
             drop(snapshot::Disk::sync_dir(&member.disk, Path::new(DIR)));
             member.life = None;
         }
+        member.handed_over = None;
         match crash {
             true => member.disk.crash(),
             false => member.disk.kill(),
@@ -535,6 +544,7 @@ impl Life {
             disk: recovered.writer.expect("a member has a log"),
             identity_file: recovered.identity_file,
             trim: TRIM,
+            handed_over: of.handed_over,
             seed,
             patience: Duration::ZERO,
         });
@@ -556,24 +566,31 @@ impl Life {
         self.cores.iter().all(|core| !core.is_awake())
     }
 
-    /// One step of one part. Returns whether this life is over.
-    fn step(&mut self, drawn: u64, now: Instant) -> bool {
+    /// Lets the cores bring their last replies, as far as they need no other part.
+    fn settle(&mut self) {
+        for _ in 0..100 {
+            self.cores.iter_mut().filter(|core| core.is_awake()).for_each(SimCore::poll);
+        }
+    }
+
+    /// One step of one part. Returns what comes next once this life is over.
+    fn step(&mut self, drawn: u64, now: Instant) -> Option<AfterStint> {
         match drawn % 8 {
             0..5 => {
                 let awake = self.cores.iter_mut().filter(|core| core.is_awake());
                 let mut awake: Vec<&mut SimCore> = awake.collect();
                 if awake.is_empty() {
-                    return self.thread.turn(now).is_some();
+                    return self.thread.turn(now);
                 }
                 let at = usize::try_from(drawn >> 8).unwrap() % awake.len();
                 awake[at].poll();
-                false
+                None
             }
             5 if self.is_imaging => {
                 self.is_imaging = self.snapshotter.step(&self.info, Duration::ZERO).is_none();
-                false
+                None
             }
-            _ => self.thread.turn(now).is_some(),
+            _ => self.thread.turn(now),
         }
     }
 }

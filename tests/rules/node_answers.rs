@@ -8,7 +8,19 @@ use chatshard::shard::op::Answer;
 use chatshard::types::{KeyHasher, ShardCount, ShardId};
 use serde_json::json;
 
-use crate::common::{Door, TcpDoor};
+use crate::common::{AdminDoor, Door, TcpDoor};
+
+#[test]
+fn a_handover_needs_a_journal() {
+    let (mut tcp, mut admin) = (TcpDoor::start(1), AdminDoor::start(1));
+    let doors: [&mut dyn Door; 2] = [&mut tcp, &mut admin];
+    for door in doors {
+        let why = door.fails("handover", json!({"to": "m2"}), 400);
+        assert!(why.contains("this node has no journal"), "{why}");
+    }
+    tcp.stop();
+    admin.stop();
+}
 
 #[test]
 fn any_number_of_messages_ends_in_an_answer() {

@@ -35,6 +35,7 @@ const PLACES: &[(&str, &[&str], &str)] = &[
             "src/server/claim_rounds",
             "src/command/cluster",
             "src/command/error",
+            "src/command/handover",
             "src/command/hello",
             "src/metrics/journal",
             "src/protocol/reply",

@@ -1,4 +1,5 @@
-//! A core as a standby: it applies what another node decided, and decides nothing before its start.
+//! A core of a member: as a standby it applies what another node decided, and decides nothing before
+//! its start. As the active it may be asked to hand over.
 //!
 //! Invariants:
 //! - Each core gets every batch of the journal, in order, and applies the records of its slots.
@@ -9,7 +10,9 @@ use std::sync::atomic::Ordering;
 use snapshot::{Batch, Lsn, Planted, is_planted};
 
 use super::{LocalWorker, Worker};
-use crate::command::{Error, Kind};
+use crate::command::handover::Handover;
+use crate::command::{Error, Kind, Outcome};
+use crate::node::responder::Responder;
 use crate::shard::events::slot_of;
 use crate::shard::op::{Answer, Op};
 
@@ -30,7 +33,25 @@ impl LocalWorker {
     }
 }
 
+impl LocalWorker {
+    /// Replies to the handover that this core was asked for.
+    pub(in crate::node) fn handed_over(&self, outcome: Outcome) {
+        let worker = &mut *self.0.borrow_mut();
+        if let Some(responder) = worker.handing_over.take() {
+            worker.finish(responder, outcome);
+        }
+    }
+}
+
 impl Worker {
+    /// Asks the member's thread for a handover. Its reply comes with [`LocalWorker::handed_over`].
+    pub(super) fn hand_over(&mut self, responder: Responder, asked: Handover) {
+        match self.node.hand_over(self.shard_id, asked) {
+            Ok(()) => self.handing_over = Some(responder),
+            Err(error) => self.finish(responder, Err(error)),
+        }
+    }
+
     /// Whether an error of this operation waits for the log like a reply: on a member, the state
     /// that it tells of may not be committed yet.
     pub(super) fn promises_errors(&self, op: &Op) -> bool {
