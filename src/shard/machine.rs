@@ -271,6 +271,7 @@ impl Shard {
     }
 
     /// Makes an event a record and applies it. All events of requests and messages go through here.
+    #[inline]
     pub(super) fn commit<E: Decision>(&mut self, slot: Slot, event: E, out: &mut Output) {
         let recorded =
             self.record(slot, out, |seq, bytes| events::encode(slot, seq, &event, bytes));
@@ -289,7 +290,7 @@ impl Shard {
         let seq = self.slots.slot(slot).map_or(0, |state| state.seq) + 1;
         let mut encoded = Ok(());
         let framed = match self.leaves_records_empty {
-            true => out.records.push(&[]),
+            true => out.records.push_with(|_| {}),
             false => out.records.push_with(|bytes| encoded = encode(seq, bytes)),
         };
         framed.map_err(|error| BadRecord(error.to_string())).and(encoded)
