@@ -66,7 +66,7 @@ benches-once:
 # A stripped `dist` build as an archive with its checksum, in target/release-tarball
 release-tarball:
     cargo build --locked --profile dist --features journal-etcd
-    .ci/pack target/dist/chatshard target/release-tarball
+    .ci/pack "${CARGO_TARGET_DIR:-target}/dist/chatshard" target/release-tarball
 
 # The programs of examples/ against the demo
 examples:
