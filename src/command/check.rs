@@ -1,7 +1,7 @@
 //! Checks that several commands share: bounds of lists, pages and texts.
 
 use super::Error;
-use crate::limits::{IDS_MAX, TEXT_BYTES_MAX, USERS_MAX};
+use crate::limits::{IDS_MAX, JOURNAL_TEXT_BYTES_MAX, TEXT_BYTES_MAX, USERS_MAX};
 use crate::types::UserId;
 
 /// Rejects more than [`USERS_MAX`] users in `user_ids`.
@@ -41,8 +41,25 @@ pub(super) fn check_cursor(cursor: Option<&str>) -> Result<(), Error> {
 
 /// Rejects a text argument of more than [`TEXT_BYTES_MAX`] bytes.
 pub(super) fn check_text(name: &str, text: Option<&str>) -> Result<(), Error> {
-    if text.is_some_and(|text| text.len() > TEXT_BYTES_MAX) {
-        return Err(Error::too_large(format!("{name}: at most {TEXT_BYTES_MAX} bytes")));
+    check_length(name, text.unwrap_or_default(), TEXT_BYTES_MAX)
+}
+
+/// Rejects a text that has no room in an entry of a journal.
+pub(super) fn check_journal_text(name: &str, text: &str) -> Result<(), Error> {
+    check_length(name, text, JOURNAL_TEXT_BYTES_MAX)
+}
+
+/// Rejects an empty text.
+pub(super) fn check_not_empty(name: &str, text: &str) -> Result<(), Error> {
+    match text.is_empty() {
+        true => Err(Error::invalid(format!("{name}: must not be empty"))),
+        false => Ok(()),
+    }
+}
+
+fn check_length(name: &str, text: &str, bytes_max: usize) -> Result<(), Error> {
+    if text.len() > bytes_max {
+        return Err(Error::too_large(format!("{name}: at most {bytes_max} bytes")));
     }
     Ok(())
 }

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::check::{check_journal_text, check_not_empty};
 use super::{Arguments, Check, Error, NamedKeys};
-use crate::limits::JOURNAL_TEXT_BYTES_MAX;
 
 /// Arguments of `handover`: who is to follow.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -16,13 +16,9 @@ pub struct Handover {
 
 impl Check for Handover {
     fn check(&self) -> Result<(), Error> {
-        match self.to.as_deref().map(str::len) {
-            Some(0) => Err(Error::invalid("to: must not be empty")),
-            Some(bytes) if bytes > JOURNAL_TEXT_BYTES_MAX => {
-                Err(Error::too_large(format!("to: at most {JOURNAL_TEXT_BYTES_MAX} bytes")))
-            }
-            Some(_) | None => Ok(()),
-        }
+        let Some(to) = &self.to else { return Ok(()) };
+        check_not_empty("to", to)?;
+        check_journal_text("to", to)
     }
 }
 

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::check::{check_journal_text, check_not_empty};
 use super::cluster::ClusterMember;
 use super::{Arguments, Check, Error, NamedKeys};
-use crate::limits::JOURNAL_TEXT_BYTES_MAX;
 
 /// Arguments of `report`: who the standby is, and how far it has come.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -40,15 +40,9 @@ impl Check for Report {
             ("role", &self.role),
         ];
         for (name, text) in texts {
-            if text.len() > JOURNAL_TEXT_BYTES_MAX {
-                let most = format!("{name}: at most {JOURNAL_TEXT_BYTES_MAX} bytes");
-                return Err(Error::too_large(most));
-            }
+            check_journal_text(name, text)?;
         }
-        match self.member.is_empty() {
-            true => Err(Error::invalid("member: must not be empty")),
-            false => Ok(()),
-        }
+        check_not_empty("member", &self.member)
     }
 }
 
