@@ -20,7 +20,11 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use chatshard::command::{Command, Kind};
-use criterion::{BatchSize, BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{
+    BatchSize, BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, criterion_group,
+    criterion_main,
+};
 use lone_shard::LoneShard;
 use serde_json::{Value, json};
 
@@ -82,15 +86,25 @@ fn advances(criterion: &mut Criterion) {
         lone.call(create(members)).unwrap();
         let arguments = json!({"chat_id": "giant", "allocate": 1, "sender_id": "member0"});
         let advance = command("advance", arguments);
-        group.bench_function(BenchmarkId::from_parameter(members), |bencher| {
-            bencher.iter_batched(
-                || advance.clone(),
-                |advance| lone.call(advance).unwrap(),
-                BatchSize::SmallInput,
-            );
-        });
+        measure(&mut group, members, &mut lone, &advance);
     }
     group.finish();
+}
+
+/// Measures a command that can be repeated, on a shard of this size.
+fn measure(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    size: usize,
+    lone: &mut LoneShard,
+    asked: &Command,
+) {
+    group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+        bencher.iter_batched(
+            || asked.clone(),
+            |asked| lone.call(asked).unwrap(),
+            BatchSize::SmallInput,
+        );
+    });
 }
 
 /// A shard with this many chats of the user `heavy`.
@@ -129,13 +143,7 @@ fn reads(criterion: &mut Criterion) {
         for chats in sizes([50, 5000, 50_000]) {
             let mut lone = with_chats(chats);
             let asked = command(name, arguments.clone());
-            group.bench_function(BenchmarkId::from_parameter(chats), |bencher| {
-                bencher.iter_batched(
-                    || asked.clone(),
-                    |asked| lone.call(asked).unwrap(),
-                    BatchSize::SmallInput,
-                );
-            });
+            measure(&mut group, chats, &mut lone, &asked);
         }
         group.finish();
     }

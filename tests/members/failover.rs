@@ -16,6 +16,16 @@ pub async fn create(member: &Member, id: &str) {
     member.ask(Kind::Create, chat).await.unwrap();
 }
 
+/// An active with the chat `c`, and a standby.
+pub async fn pair() -> (Cluster, Member, Member) {
+    let cluster = Cluster::start();
+    let first = cluster.member(1);
+    first.until_active().await;
+    let second = cluster.member(2);
+    create(&first, "c").await;
+    (cluster, first, second)
+}
+
 pub async fn advance(member: &Member, id: &str, to: u64) {
     let advance = json!({"chat_id": id, "to": to, "force": true});
     member.ask(Kind::Advance, advance).await.unwrap();
@@ -29,11 +39,7 @@ pub async fn last_sequence(member: &Member, id: &str) -> u64 {
 
 #[tokio::test]
 async fn a_standby_takes_over_with_every_acknowledged_write() {
-    let cluster = Cluster::start();
-    let first = cluster.member(1);
-    first.until_active().await;
-    let second = cluster.member(2);
-    create(&first, "c").await;
+    let (cluster, first, second) = pair().await;
     for to in 1..=50 {
         advance(&first, "c", to).await;
     }
@@ -81,11 +87,7 @@ fn a_stop_between_a_claim_and_its_stint_releases_the_journal() {
 
 #[tokio::test]
 async fn an_active_that_is_cut_off_replies_no_more_and_begins_again_as_a_standby() {
-    let cluster = Cluster::start();
-    let first = cluster.member(1);
-    first.until_active().await;
-    let second = cluster.member(2);
-    create(&first, "c").await;
+    let (cluster, first, second) = pair().await;
     advance(&first, "c", 7).await;
 
     cluster.server.lock().unwrap().engine.cut(1, true, true);

@@ -5,15 +5,11 @@ use chatshard::command::{Call, Command, Kind, Reply};
 use serde_json::json;
 
 use super::cluster::{Cluster, Member, until};
-use super::failover::{advance, create, last_sequence};
+use super::failover::{advance, last_sequence, pair};
 
 /// Two members with some data, of which the second one has ended.
 async fn left_alone() -> (Cluster, Member) {
-    let cluster = Cluster::start();
-    let first = cluster.member(1);
-    first.until_active().await;
-    let second = cluster.member(2);
-    create(&first, "c").await;
+    let (cluster, first, second) = pair().await;
     for to in 1..=20 {
         advance(&first, "c", to).await;
     }

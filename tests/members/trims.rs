@@ -8,7 +8,7 @@ use chatshard::journal::kept::TrimLimits;
 use serde_json::json;
 
 use super::cluster::{Cluster, Member, PATIENCE, profile, until};
-use super::failover::{advance, create, last_sequence};
+use super::failover::{advance, create, last_sequence, pair};
 
 /// So little that trims are many.
 const LITTLE: TrimLimits = TrimLimits {
@@ -173,11 +173,7 @@ async fn without_a_second_copy_writes_are_refused_at_the_maximum() {
 
 #[tokio::test]
 async fn a_standby_whose_directory_is_gone_is_no_copy_and_does_not_claim() {
-    let cluster = Cluster::start();
-    let first = cluster.member(1);
-    first.until_active().await;
-    let second = cluster.member(2);
-    create(&first, "c").await;
+    let (cluster, first, second) = pair().await;
     advance(&first, "c", 7).await;
     let durable = async || {
         let reply = members(&first).await;
