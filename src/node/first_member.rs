@@ -18,7 +18,7 @@ use snapshot::{
 
 use super::error::StoreError;
 use super::give::next_batches;
-use super::identity::{AtRisk, IDENTITY_FILE, IDENTITY_VERSION, Identity, KnownJournal, draw};
+use super::identity::{AtRisk, IDENTITY_FILE, IDENTITY_VERSION, Identity, draw};
 use super::restore::lock_empty;
 
 /// The data directory of a first member.
@@ -40,25 +40,24 @@ pub fn make(from: &Path, scan: &Scan, dir: &Path) -> Result<FirstMember, StoreEr
     let _lock = lock_empty(dir)?;
     let path = dir.join(IDENTITY_FILE);
     let (source, _) = Identity::read(&RealDisk, &from.join(IDENTITY_FILE))?;
+    let of_source = source.node_id;
     let identity = Identity {
         version: IDENTITY_VERSION,
         node_id: draw(&path)?,
-        incarnation: draw(&path)?,
         at_risk: AtRisk::Nothing,
         member: Some(draw(&path)?),
-        journal: KnownJournal::default(),
         swap: None,
-        ..source.clone()
+        ..source.renewed(&path)?
     };
-    let written = write_files(from, source.node_id, scan.last_lsn, dir, identity);
+    let written = write_files(from, of_source, scan.last_lsn, dir, identity);
     let identity = written.map_err(|error| StoreError::Io { path: dir.to_path_buf(), error })?;
     let last = scan.last_lsn;
     let made = identity.write(&RealDisk, &path).map(|()| FirstMember { identity, last });
     made.map_err(|error| StoreError::Io { path, error })
 }
 
-/// Writes the newest snapshot and the log behind it anew. Returns the identity with what the files
-/// hold.
+/// Writes the newest snapshot and the log behind it anew. Returns the identity with the baseline of
+/// the written files.
 fn write_files(
     from: &Path,
     source: u64,

@@ -123,16 +123,12 @@ async fn write(args: &FailoverArgs) -> Result<Rc<Count>, Failure> {
     for writer in writers {
         tasks.spawn_local(writer.write(Rc::clone(&count)));
     }
-    let each_second = async {
-        for second in 1..=args.seconds {
-            tokio::time::sleep_until((count.began + Duration::from_secs(second)).into()).await;
-            if !args.json {
-                print(&format!("{second:4} s  {:7} writes", count.of_second(second)))?;
-            }
+    for second in 1..=args.seconds {
+        tokio::time::sleep_until((count.began + Duration::from_secs(second)).into()).await;
+        if !args.json {
+            print(&format!("{second:4} s  {:7} writes", count.of_second(second)))?;
         }
-        Ok::<(), Failure>(())
-    };
-    each_second.await?;
+    }
     while let Some(ended) = tasks.join_next().await {
         ended.map_err(|error| Failure::new(error.to_string()))?;
     }

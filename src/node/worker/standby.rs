@@ -31,9 +31,7 @@ impl LocalWorker {
     pub fn watch_refusal(&self) -> Option<Error> {
         self.0.borrow().node.watch_refusal()
     }
-}
 
-impl LocalWorker {
     /// Replies to the handover that this core was asked for.
     pub(in crate::node) fn handed_over(&self, outcome: Outcome) {
         let worker = &mut *self.0.borrow_mut();
