@@ -10,7 +10,7 @@
 //!
 //! Tasks on each core do what connections do, without a socket. They read requests in place, answer
 //! those for their own shard, pass the others on, and copy the replies that come back. There is no
-//! log. Nodes of one shard and of two hold the same data, in three ways:
+//! log. All nodes hold the same data. There are three ways to ask:
 //!
 //! - one shard;
 //! - two shards, keys at random: half of them are on the other core;

@@ -46,7 +46,7 @@ impl Authenticator {
         !self.tokens.get().required()
     }
 
-    /// The token that this process shows to another one, which has the same token file.
+    /// The first token of a role. This process shows it to other processes with the same tokens.
     pub fn own_token(&self, role: Role) -> Option<Secret> {
         self.tokens.get().first(role).cloned()
     }

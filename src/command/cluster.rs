@@ -57,8 +57,8 @@ pub struct ClusterReply {
     /// Age of what a standby passes on, in ms. On the active it is 0, and on a standby that has not
     /// heard of an active it is absent.
     pub age_ms: Option<u64>,
-    /// Seq of the newest entry of the journal that this node has accepted, or that another member
-    /// told it of. Absent without a journal.
+    /// Seq of the newest entry of the journal that this node or, as far as it heard, another member
+    /// has accepted. Absent without a journal.
     pub seq: Option<u64>,
     /// Why this node does not claim although the active is silent: another member has accepted more
     /// than the engine shows.

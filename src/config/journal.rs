@@ -69,7 +69,7 @@ impl EngineAddress {
         }
     }
 
-    /// Says how many bytes of the journal it will have to keep.
+    /// Sets the largest size of the journal, in bytes.
     fn set_kept_max(&mut self, bytes: u64) {
         match self {
             #[cfg(feature = "journal-etcd")]

@@ -72,7 +72,7 @@ pub struct EtcdSettings {
     pub access: EngineAccess,
     /// Quota of each member in bytes, if it does not tell its own. Versions before 3.6 do not.
     pub quota_bytes: u64,
-    /// Most bytes of the journal that the engine is told to keep: `--journal-bytes-max`.
+    /// Largest size of the journal in bytes: `--journal-bytes-max`.
     pub kept_bytes_max: u64,
 }
 

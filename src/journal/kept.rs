@@ -43,8 +43,8 @@ pub struct TrimLimits {
     pub bytes_max: u64,
     /// Members that must have a trimmed entry on their disks, with this one.
     pub copies: u16,
-    /// Members that are enough over `bytes_max`. With more than 1, writes are refused if a trim waits
-    /// for these.
+    /// Members whose copies are enough over `bytes_max`. With more than 1, the active refuses writes
+    /// while a trim waits for these copies.
     pub copies_min: u16,
 }
 
@@ -90,8 +90,8 @@ pub struct KeptEntries {
 pub struct TrimDecision {
     /// The place behind the last entry to remove.
     pub upto: Option<JournalPlace>,
-    /// Whether writes must be refused: there are too many bytes, and too few copies of what should
-    /// go.
+    /// Whether the active must refuse writes: the kept part is over the maximum, and too few members
+    /// have a copy of the entries to remove.
     pub is_refusing: bool,
 }
 

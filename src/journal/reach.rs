@@ -1,7 +1,7 @@
 //! How far a journal is known to have come.
 //!
-//! A journal never becomes shorter. So whoever knows of a newer entry than an engine has, knows that
-//! the engine lost it, or that an older state of the engine was restored.
+//! The end of a journal never moves back. If a member has accepted an entry that the engine lacks,
+//! the engine lost it, or somebody restored an older state of the engine.
 
 use snapshot::Lsn;
 

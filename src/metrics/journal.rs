@@ -13,7 +13,7 @@ use super::Page;
 /// What a member knows of its journal. A figure that only an active has is `None` on a standby.
 #[derive(Debug, Clone, Default)]
 pub struct JournalMetrics {
-    /// Its role.
+    /// What the member does now, like `active`: one of `roles`.
     pub role: &'static str,
     /// The names of all roles.
     pub roles: Vec<&'static str>,

@@ -34,9 +34,9 @@ const ROUND_LASTS: u32 = 4;
 pub enum ClaimVerdict {
     /// The round is not over.
     Pending,
-    /// Nobody who replied has more than the engine shows.
+    /// No member that replied has accepted more than the engine shows.
     Allowed,
-    /// Somebody has.
+    /// A member has accepted more than the engine shows.
     Forbidden(LostEntries),
 }
 
@@ -64,8 +64,8 @@ impl fmt::Display for LostEntries {
     }
 }
 
-/// What the reply of the member at `address` says of its journal. A member of an older version says
-/// no seq.
+/// How far the member at `address` has come, by its reply. A member of an older version does not
+/// report a seq; it counts as 0.
 pub fn reach_of(reply: &ClusterReply, address: &str) -> JournalReach {
     let itself = reply.members.iter().find(|member| member.address == address);
     let lsn = itself.and_then(|itself| itself.lsn).unwrap_or(0);
@@ -186,8 +186,8 @@ impl ClaimCheck {
         round.is_complete |= round.number == number;
     }
 
-    /// How far this member knows the journal to have come: by what it accepted, and by what others
-    /// said.
+    /// The furthest point of the journal that this member knows: what it accepted itself, or what
+    /// another member told it.
     pub fn reach(&self) -> JournalReach {
         let state = self.lock();
         state.ahead.as_ref().map_or(state.own, |(_, ahead)| state.own.joined(*ahead))

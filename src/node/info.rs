@@ -96,8 +96,8 @@ impl NodeInfo {
     /// Begins a handover that the core of `shard` was asked for.
     ///
     /// # Errors
-    /// If there is no journal, or if no standby or not this one could take over now. Nothing has
-    /// changed then.
+    /// If there is no journal, or if neither the named standby nor, without a name, any other can
+    /// take over now. Then nothing has changed.
     pub(super) fn hand_over(&self, shard: ShardId, asked: Handover) -> Result<(), Error> {
         let Some(member) = &self.member else {
             return Err(Error::invalid("handover: this node has no journal"));

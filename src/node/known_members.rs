@@ -32,7 +32,7 @@ const MEMBERS_MAX: usize = 32;
 pub(super) struct KnownMembers {
     heard: BTreeMap<String, LastReport>,
     told: Option<Told>,
-    /// Every member of which this one has heard, in the order in which it first did.
+    /// Every member that this one knows, in the order in which it came to know them.
     noted: Vec<MemberNames>,
 }
 
@@ -107,7 +107,7 @@ impl KnownMembers {
         }
     }
 
-    /// Every member of which this one has heard.
+    /// Every member that this one knows.
     pub(super) fn noted(&self) -> Vec<MemberNames> {
         self.noted.clone()
     }
