@@ -18,8 +18,10 @@ mod lone_shard;
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use chatshard::command::{Command, Kind};
+use chatshard::limits::USERS_MAX;
 use criterion::measurement::WallTime;
 use criterion::{
     BatchSize, BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, criterion_group,
@@ -53,9 +55,25 @@ fn command(name: &str, arguments: Value) -> Command {
     Command::from_json(Kind::from_name(name).unwrap(), arguments).unwrap()
 }
 
+fn users(numbers: Range<usize>) -> Vec<String> {
+    numbers.map(|number| format!("member{number}")).collect()
+}
+
 fn create(members: usize) -> Command {
-    let users: Vec<String> = (0..members).map(|number| format!("member{number}")).collect();
+    let users = users(0..members);
     command("create", json!({"id": "giant", "type": 2, "creator_id": "m", "user_ids": users}))
+}
+
+/// A shard with a chat of this many members: one call brings at most [`USERS_MAX`].
+fn with_members(members: usize) -> LoneShard {
+    let mut lone = LoneShard::new(NOW);
+    lone.call(create(members.min(USERS_MAX))).unwrap();
+    for from in (USERS_MAX..members).step_by(USERS_MAX) {
+        let users = users(from..members.min(from + USERS_MAX));
+        let add = command("add_members", json!({"chat_id": "giant", "user_ids": users}));
+        lone.call(add).unwrap();
+    }
+    lone
 }
 
 /// A group is created with all of its members in one call.
@@ -82,8 +100,7 @@ fn group_created(criterion: &mut Criterion) {
 fn advances(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("advance");
     for members in sizes([2, 100, 100_000]) {
-        let mut lone = LoneShard::new(NOW);
-        lone.call(create(members)).unwrap();
+        let mut lone = with_members(members);
         let arguments = json!({"chat_id": "giant", "allocate": 1, "sender_id": "member0"});
         let advance = command("advance", arguments);
         measure(&mut group, members, &mut lone, &advance);
