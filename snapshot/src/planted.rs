@@ -42,6 +42,8 @@ pub enum Planted {
     TrimOnOwnWord,
     /// An active that hands over does not wait until its cores have finished.
     ReleaseUndrained,
+    /// An active raises the journal's format although a member does not read it.
+    FormatUnread,
 }
 
 #[cfg(feature = "planted-faults")]

@@ -159,7 +159,7 @@ fn status(args: &JournalArgs) -> Result<ExitCode, Failure> {
         print_json(&json!({
             "journal": origin.journal,
             "incarnation": origin.genesis.incarnation,
-            "format": origin.genesis.format,
+            "format": place.format,
             "entries": place.seq,
             "last_lsn": reader.committed().0,
             "epoch": place.epoch,
@@ -174,11 +174,12 @@ fn status(args: &JournalArgs) -> Result<ExitCode, Failure> {
             (member, false) => format!("the newest claim is of {member} ({address})"),
         };
         print(&format!(
-            "journal {:x}: {} entries, last LSN {}, epoch {}; {active}",
+            "journal {:x}: {} entries, last LSN {}, epoch {}, format {}; {active}",
             origin.journal,
             place.seq,
             reader.committed(),
-            place.epoch
+            place.epoch,
+            place.format
         ))?;
     }
     Ok(ExitCode::SUCCESS)

@@ -6,7 +6,8 @@
 //! | c1 4a 42 01 | journal | seq | epoch | writer | index | next LSN | checksum | active | checksum |
 //! ```
 //! The first checksum is that of the header of the last accepted entry. The second is the CRC-32C
-//! of all bytes before it. The active is the array `[epoch, member, tcp address, admin address]`.
+//! of all bytes before it. The active is the array `[epoch, member, tcp address, admin address,
+//! format]`, and the format is that of the place; without it, it is 1.
 //!
 //! # Invariants
 //! - A base never lies between two parts of one batch.
@@ -38,7 +39,7 @@ impl JournalBase {
     /// # Errors
     /// [`EntryError::Unwritable`] if a name of the active is too long.
     pub fn encode(&self, journal: u64) -> Result<Bytes, EntryError> {
-        let JournalPlace { seq, epoch, writer, index, next_lsn, checksum } = self.place;
+        let JournalPlace { seq, epoch, writer, index, next_lsn, checksum, format } = self.place;
         let mut bytes = MAGIC.to_vec();
         for number in [journal, seq, epoch, writer, index, next_lsn.0] {
             bytes.extend_from_slice(&number.to_le_bytes());
@@ -46,11 +47,12 @@ impl JournalBase {
         bytes.extend_from_slice(&checksum.to_le_bytes());
         let ActiveMember { epoch, names: MemberNames { member, tcp, admin } } = &self.active;
         let mut array = ArrayWriter(bytes);
-        array.head(4)?;
+        array.head(5)?;
         array.number(*epoch)?;
         for text in [member, tcp, admin] {
             array.text(text)?;
         }
+        array.number(format.into())?;
         let mut bytes = array.0;
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
         Ok(bytes.into())
@@ -76,10 +78,11 @@ impl JournalBase {
         let next_lsn = Lsn(number()?);
         let (checksum, rest) = rest.split_first_chunk::<4>()?;
         let checksum = u32::from_le_bytes(*checksum);
-        let place = JournalPlace { seq, epoch, writer, index, next_lsn, checksum };
         let mut array = ArrayReader::new(rest, 4)?;
-        let (epoch, member) = (array.number()?, array.text()?);
+        let (active_epoch, member) = (array.number()?, array.text()?);
         let names = MemberNames { member, tcp: array.text()?, admin: array.text()? };
-        Some(Self { place, active: ActiveMember { epoch, names } })
+        let format = if array.elements > 4 { array.number()? } else { 1 };
+        let place = JournalPlace { seq, epoch, writer, index, next_lsn, checksum, format };
+        Some(Self { place, active: ActiveMember { epoch: active_epoch, names } })
     }
 }

@@ -138,6 +138,14 @@ pub struct SealedEntry {
     pub checksum: u32,
 }
 
+impl SealedEntry {
+    /// The bytes behind the header.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        self.bytes.get(ENTRY_HEADER_BYTES..).unwrap_or_default()
+    }
+}
+
 impl EntryHeader {
     /// Makes the bytes of an entry from this header and `body`.
     ///
@@ -363,7 +371,7 @@ pub struct ClaimFacts {
     pub admin: String,
     /// Version of the member's program.
     pub program: String,
-    /// Newest format that the member writes.
+    /// The journal's format, which the member keeps until it raises it.
     pub format: u32,
     /// Why the member claims, in words for the operator.
     pub why: String,
@@ -406,6 +414,17 @@ impl ControlBody {
             Self::Release(_) => EntryKind::Release,
             Self::Format(_) => EntryKind::Format,
             Self::Split(_) => EntryKind::Split,
+        }
+    }
+
+    /// The format that the journal has at least, from this entry on.
+    #[must_use]
+    pub const fn format(&self) -> Option<u32> {
+        match self {
+            Self::Genesis(Genesis { format, .. })
+            | Self::Claim(ClaimFacts { format, .. })
+            | Self::Format(format) => Some(*format),
+            Self::Beat | Self::Release(_) | Self::Split(_) => None,
         }
     }
 

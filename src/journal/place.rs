@@ -21,10 +21,13 @@ pub struct JournalPlace {
     pub next_lsn: Lsn,
     /// Checksum of the header of the last accepted entry before the place.
     pub checksum: u32,
+    /// The journal's format there: no event or entry behind the place is newer, until an entry raises
+    /// it. 0 before genesis.
+    pub format: u32,
 }
 
 impl Default for JournalPlace {
     fn default() -> Self {
-        Self { seq: 0, epoch: 0, writer: 0, index: 0, next_lsn: Lsn(1), checksum: 0 }
+        Self { seq: 0, epoch: 0, writer: 0, index: 0, next_lsn: Lsn(1), checksum: 0, format: 0 }
     }
 }

@@ -13,7 +13,11 @@
 //!    a higher epoch, and any other entry must be from the current writer.
 //! 4. Anything else is a **gap**: an entry is missing.
 //!
+//! An accepted genesis, claim or format entry may raise the journal's format. If this program does
+//! not read that format, the verdict is **newer** instead.
+//!
 //! # Invariants
+//! - The format never falls, and is never above what this program reads.
 //! - Only the verdicts accepted and void change the reader. After another verdict the caller can
 //!   offer this seq again.
 //! - Accepted entries have indexes without gaps, and their records have LSNs without gaps.
@@ -28,6 +32,7 @@ use super::engine::Condition;
 use super::entry::{ControlBody, EntryError, EntryHeader, EntryKind, JournalEntry, SealedEntry};
 use super::kept::ENTRY_COST_BYTES;
 use super::place::JournalPlace;
+use crate::limits::JOURNAL_FORMAT;
 
 /// The accepted parts of a batch whose last part is still to come.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -112,6 +117,8 @@ pub struct JournalReader {
     void: u64,
     /// Cost of the judged entries in the engine, in bytes.
     cost_bytes: u64,
+    /// The newest format that this program reads.
+    reads: u32,
 }
 
 impl JournalReader {
@@ -136,7 +143,20 @@ impl JournalReader {
             newest_time_ms: 0,
             void: 0,
             cost_bytes: 0,
+            reads: JOURNAL_FORMAT,
         }
+    }
+
+    /// Lets it read formats up to this one, as another version of the program does.
+    #[must_use]
+    pub fn reading(self, format: u32) -> Self {
+        Self { reads: format, ..self }
+    }
+
+    /// The newest format that this program reads.
+    #[must_use]
+    pub fn reads(&self) -> u32 {
+        self.reads
     }
 
     /// Id of the journal.
@@ -236,7 +256,13 @@ impl JournalReader {
                 Verdict::Void
             }
             Judged::Accept => match self.content(&entry) {
+                Ok(Content::Control(body)) if self.format_behind(&body) > self.reads => {
+                    Verdict::Newer(self.newer(self.format_behind(&body)))
+                }
                 Ok(content) => {
+                    if let Content::Control(body) = &content {
+                        self.place.format = self.format_behind(body);
+                    }
                     self.advance(seq, &entry.header, entry.checksum);
                     self.count(bytes);
                     let (header, behind) = (entry.header, self.boundary_cost());
@@ -248,7 +274,7 @@ impl JournalReader {
     }
 
     /// Accepts an entry that this process made and that the engine has at `seq`. Skips decoding its
-    /// body, which this process wrote itself. Fails if the rule does not accept the entry.
+    /// body, which this process wrote itself, unless it raises the format. Fails if the rule does not accept the entry.
     pub(super) fn accept_own(&mut self, seq: u64, entry: &SealedEntry) -> Result<(), JournalFault> {
         if seq != self.next_seq() {
             return Err(self.fault(format!("the engine has it as entry {seq}")));
@@ -258,6 +284,11 @@ impl JournalReader {
                 if entry.header.kind == EntryKind::Records {
                     self.collect(&entry.header, &[]);
                 }
+                if entry.header.kind == EntryKind::Format
+                    && let Ok(Some(body)) = ControlBody::decode(EntryKind::Format, entry.body())
+                {
+                    self.place.format = self.format_behind(&body);
+                }
                 self.advance(seq, &entry.header, entry.checksum);
                 self.count(&entry.bytes);
                 Ok(())
@@ -265,6 +296,18 @@ impl JournalReader {
             Judged::Gap(what) => Err(self.fault(what)),
             Judged::Void => Err(self.fault("it is void")),
         }
+    }
+
+    /// The journal's format behind this control entry.
+    fn format_behind(&self, body: &ControlBody) -> u32 {
+        body.format().map_or(self.place.format, |format| format.max(self.place.format))
+    }
+
+    /// Why this program cannot read a journal of this format.
+    #[must_use]
+    pub fn newer(&self, format: u32) -> JournalFault {
+        let reads = self.reads;
+        self.fault(format!("a newer program writes format {format}; this one reads up to {reads}"))
     }
 
     fn count(&mut self, entry: &[u8]) {
@@ -397,6 +440,7 @@ impl JournalReader {
             index: header.index,
             next_lsn: Lsn(header.first.0.saturating_add(records.into())),
             checksum,
+            format: self.place.format,
         };
         self.is_released = header.kind == EntryKind::Release;
         self.newest_time_ms = self.newest_time_ms.max(header.time_ms);

@@ -519,6 +519,12 @@ impl JournalWriter {
         JournalReach::of(&self.reader)
     }
 
+    /// The journal's format behind the newest committed entry.
+    #[must_use]
+    pub fn format(&self) -> u32 {
+        self.reader.place().format
+    }
+
     /// LSN of the newest committed record.
     #[must_use]
     pub fn committed(&self) -> Lsn {

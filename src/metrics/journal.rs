@@ -8,7 +8,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::Page;
+use super::{Durations, Page};
 
 /// What a member knows of its journal. A figure that only an active has is `None` on a standby.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +35,12 @@ pub struct JournalMetrics {
     pub trims: u64,
     /// How often this process became the active, by reason.
     pub takeovers: Vec<(&'static str, u64)>,
+    /// Time that the newest takeover took; `None` before the first one.
+    pub newest_takeover: Option<Duration>,
+    /// Time that each batch of this process took to get into the journal.
+    pub appends: Durations,
+    /// The journal's format.
+    pub format: u32,
 }
 
 impl Page<'_> {
@@ -48,6 +54,7 @@ impl Page<'_> {
         self.gauge("journal_epoch", "Number of the newest claim", journal.epoch)?;
         let help = "Newest record that is committed and applied";
         self.gauge("journal_committed_lsn", help, journal.committed_lsn)?;
+        self.gauge("journal_format", "Format of the journal", u64::from(journal.format))?;
         // Unknown figures are left out: a 0 would look like a figure.
         if let Some(left) = journal.lease_left {
             let help = "How long this node may reply without a further append";
@@ -76,6 +83,12 @@ impl Page<'_> {
         for (why, count) in &journal.takeovers {
             ConstCounter::new(*count).encode(family.encode_family(&[("why", *why)])?)?;
         }
-        Ok(())
+        if let Some(took) = journal.newest_takeover {
+            let help = "Time from the last sign of the active before until this node replied";
+            self.gauge("takeover_seconds", help, took.as_secs_f64())?;
+        }
+        let (name, help) = ("journal_append_seconds", "Time of a batch into the journal");
+        let family = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        journal.appends.encode(family)
     }
 }

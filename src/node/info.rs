@@ -24,7 +24,7 @@ use crate::command::report::{Report, ReportReply};
 use crate::command::stats::StatsReply;
 use crate::command::{Error, Kind, Outcome, Reply};
 use crate::journal::names::ActiveMember;
-use crate::limits::{JOURNAL_FORMAT, SLOTS};
+use crate::limits::SLOTS;
 use crate::metrics::JournalMetrics;
 use crate::types::{KeyHasher, ShardCount, ShardId};
 
@@ -150,7 +150,7 @@ impl NodeInfo {
             address: member.names.tcp.clone(),
             admin: member.names.admin.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
-            format: JOURNAL_FORMAT.into(),
+            format: member.reads.into(),
             lsn: self.log.applied_by_all().0,
             durable_lsn: self.log.durable().0,
             role: role.into(),
@@ -237,6 +237,9 @@ impl NodeInfo {
             lag: lag.map(|StandbyLag { records, time }| (records, time)),
             trims: figures.trims(),
             takeovers: figures.takeovers().map(|(why, count)| (why.name(), count)).collect(),
+            newest_takeover: figures.newest_takeover(),
+            appends: figures.appends(),
+            format: member.format(),
         })
     }
 

@@ -6,7 +6,7 @@ use crate::journal::engine::{EngineReply, EngineRequest};
 use crate::journal::entry::ControlBody;
 use crate::journal::names::ActiveMember;
 use crate::journal::reader::{Content, JournalReader, Verdict};
-use crate::limits::JOURNAL_READ_ENTRIES;
+use crate::limits::{JOURNAL_FORMAT, JOURNAL_READ_ENTRIES};
 
 use super::genesis::ask;
 
@@ -87,6 +87,12 @@ fn read(port: &EnginePort, id: u64, from: u64) -> Result<EngineReply, NotRead> {
 }
 
 fn decode(base: &[u8], journal: u64) -> Result<JournalBase, NotRead> {
-    let damaged = || NotRead::Unusable("the base of the trim is damaged".to_owned());
-    JournalBase::decode(base, journal).ok_or_else(damaged)
+    let unusable = |what: &str| NotRead::Unusable(format!("the base of the trim {what}"));
+    let base = JournalBase::decode(base, journal).ok_or_else(|| unusable("is damaged"))?;
+    match base.place.format {
+        format if format > JOURNAL_FORMAT => {
+            Err(unusable(&format!("is of a newer program, which writes format {format}")))
+        }
+        _ => Ok(base),
+    }
 }

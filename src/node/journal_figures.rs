@@ -5,6 +5,10 @@
 //! - Counters live as long as the process, over all of its stints.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::metrics::Durations;
 
 const UNKNOWN: u64 = u64::MAX;
 
@@ -43,6 +47,10 @@ pub struct JournalFigures {
     copies: AtomicU64,
     trims: AtomicU64,
     takeovers: [AtomicU64; TakeoverWhy::ALL.len()],
+    /// Time that the newest takeover took, in ms.
+    takeover_ms: AtomicU64,
+    /// Time that each batch took to get into the journal.
+    appends: Mutex<Durations>,
 }
 
 impl Default for JournalFigures {
@@ -52,6 +60,8 @@ impl Default for JournalFigures {
             copies: AtomicU64::new(UNKNOWN),
             trims: AtomicU64::default(),
             takeovers: Default::default(),
+            takeover_ms: AtomicU64::new(UNKNOWN),
+            appends: Mutex::default(),
         }
     }
 }
@@ -82,6 +92,28 @@ impl JournalFigures {
         TakeoverWhy::ALL.into_iter().zip(counts)
     }
 
+    /// Time that the newest takeover took, from the last sign of the active before. `None` before
+    /// the first one.
+    #[must_use]
+    pub fn newest_takeover(&self) -> Option<Duration> {
+        known(&self.takeover_ms).map(Duration::from_millis)
+    }
+
+    /// Time that each batch of this process took to get into the journal.
+    #[must_use]
+    pub fn appends(&self) -> Durations {
+        *self.appends_mut()
+    }
+
+    fn appends_mut(&self) -> MutexGuard<'_, Durations> {
+        // No code that can panic runs under this lock.
+        self.appends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn note_append(&self, took: Duration) {
+        self.appends_mut().record(took);
+    }
+
     pub(super) fn set_kept(&self, retained_bytes: u64, copies: usize) {
         self.retained_bytes.store(retained_bytes, Ordering::Relaxed);
         self.copies.store(u64::try_from(copies).unwrap_or(UNKNOWN), Ordering::Relaxed);
@@ -96,7 +128,9 @@ impl JournalFigures {
         self.trims.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn note_takeover(&self, why: TakeoverWhy) {
+    pub(super) fn note_takeover(&self, why: TakeoverWhy, took: Duration) {
+        let took = u64::try_from(took.as_millis()).unwrap_or(UNKNOWN);
+        self.takeover_ms.store(took, Ordering::Relaxed);
         let counts = TakeoverWhy::ALL.into_iter().zip(&self.takeovers);
         counts.filter(|(other, _)| *other == why).for_each(|(_, count)| {
             count.fetch_add(1, Ordering::Relaxed);

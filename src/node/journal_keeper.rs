@@ -33,9 +33,9 @@ pub(super) struct JournalKeeper<D: Disk> {
 
 impl<D: Disk> JournalKeeper<D> {
     /// Tells `member` what the file has.
-    pub(super) fn new(file: Arc<IdentityFile<D>>, member: &Membership) -> Self {
+    pub(super) fn new(now: Duration, file: Arc<IdentityFile<D>>, member: &Membership) -> Self {
         let kept = file.known_journal();
-        member.remember(&kept);
+        member.remember(now, &kept);
         Self { file, kept, looked: None, kept_at: None }
     }
 

@@ -11,7 +11,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use snapshot::{AppendError, Batch, Disk, LogWriter, Lsn, Poisoned};
 use tracing::{info, warn};
@@ -64,6 +64,8 @@ pub struct JournalSink<D: Disk> {
     writer: JournalWriter,
     disk: MemberDisk<D>,
     offered: Offered,
+    /// When the writer took the newest batch.
+    taken_at: Instant,
     turns: CoreTurns,
     trimming: Trimming,
     /// The handover under way.
@@ -95,6 +97,7 @@ impl<D: Disk> JournalSink<D> {
             writer,
             disk,
             offered,
+            taken_at: Instant::now(),
             turns,
             trimming,
             handover,
@@ -142,6 +145,7 @@ impl<D: Disk> JournalSink<D> {
                     self.member.lease(now.saturating_add(self.writer.lease_left(now)));
                     self.trimming.note(now, &self.writer);
                     self.member.claim_check.accepted(self.writer.reach());
+                    self.member.set_format(self.writer.format());
                 }
             }
         }
@@ -173,7 +177,7 @@ impl<D: Disk> JournalSink<D> {
         while self.offered == Offered::New {
             self.drive_batch()?;
             match self.writer.append(self.time_ms(), batch) {
-                Ok(()) => self.offered = Offered::Sent,
+                Ok(()) => (self.offered, self.taken_at) = (Offered::Sent, Instant::now()),
                 Err(NotTaken::Busy) => {}
                 Err(error @ (NotTaken::NotActive | NotTaken::Entry(_))) => {
                     self.member.set_role(MemberRole::Demoted);
@@ -183,6 +187,7 @@ impl<D: Disk> JournalSink<D> {
         }
         if self.offered == Offered::Sent {
             self.drive_batch()?;
+            self.member.figures.note_append(self.taken_at.elapsed());
             self.offered = Offered::Committed;
         }
         Ok(())
@@ -217,6 +222,19 @@ impl<D: Disk> JournalSink<D> {
                 self.begin_release(to).map_err(|error| SinkError::Fenced(error.to_string()))?;
                 self.drive()
             }
+        }
+    }
+
+    /// Raises the journal's format once all members read a newer one.
+    fn raise_format(&mut self) -> Result<(), SinkError> {
+        let Some(format) = self.member.format_due(self.now()) else { return Ok(()) };
+        match self.writer.control(self.time_ms(), &ControlBody::Format(format)) {
+            Ok(()) => {
+                info!(format, "all members read this format: the journal is raised to it");
+                self.drive()
+            }
+            // A handover has begun its release.
+            Err(NotTaken::Busy | NotTaken::NotActive | NotTaken::Entry(_)) => Ok(()),
         }
     }
 
@@ -287,6 +305,7 @@ impl<D: Disk> Sink for JournalSink<D> {
         self.disk.keeper.turn(now, &self.member);
         self.drive()?;
         self.hand_over()?;
+        self.raise_format()?;
         if self.writer.is_beat_due(self.now()) && self.turns.all_had(&self.node) {
             self.turns.reset();
             let taken = self.writer.control(self.time_ms(), &ControlBody::Beat);

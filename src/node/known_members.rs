@@ -24,6 +24,8 @@ const ALIVE: Duration = Duration::from_secs(5);
 /// Most records that a standby may lack to take over by a handover: it applies them within a fraction
 /// of a second.
 const HANDOVER_LAG_MAX: u64 = 100_000;
+/// How long a member that does not report keeps the journal at a format that it reads.
+const FORMAT_COUNTS: Duration = Duration::from_hours(7 * 24);
 /// Most members that are kept.
 const MEMBERS_MAX: usize = 32;
 
@@ -33,7 +35,14 @@ pub(super) struct KnownMembers {
     heard: BTreeMap<String, LastReport>,
     told: Option<Told>,
     /// Every member that this one knows, in the order in which it came to know them.
-    noted: Vec<MemberNames>,
+    noted: Vec<Noted>,
+}
+
+#[derive(Debug)]
+struct Noted {
+    names: MemberNames,
+    /// When this process came to know of it.
+    since: Duration,
 }
 
 #[derive(Debug)]
@@ -78,11 +87,14 @@ pub struct StandbyLag {
 impl KnownMembers {
     /// Takes a report. `committed` is the newest committed record.
     pub(super) fn hear(&mut self, now: Duration, committed: Lsn, report: Report) {
-        self.note(MemberNames {
-            member: report.member.clone(),
-            tcp: report.address.clone(),
-            admin: report.admin.clone(),
-        });
+        self.note(
+            now,
+            MemberNames {
+                member: report.member.clone(),
+                tcp: report.address.clone(),
+                admin: report.admin.clone(),
+            },
+        );
         let lag = committed.0.saturating_sub(report.lsn);
         let before = self.heard.get(&report.member).map(|heard| heard.level_at);
         let level_at = if lag == 0 { now } else { before.unwrap_or(now) };
@@ -97,10 +109,10 @@ impl KnownMembers {
 
     /// Notes that there is a member of this address. Of too many, the one that was noted first is
     /// forgotten.
-    pub(super) fn note(&mut self, names: MemberNames) {
-        match self.noted.iter_mut().find(|noted| noted.are_of(&names)) {
-            Some(noted) => *noted = names,
-            None => self.noted.push(names),
+    pub(super) fn note(&mut self, now: Duration, names: MemberNames) {
+        match self.noted.iter_mut().find(|noted| noted.names.are_of(&names)) {
+            Some(noted) => noted.names = names,
+            None => self.noted.push(Noted { names, since: now }),
         }
         if self.noted.len() > MEMBERS_MAX {
             self.noted.remove(0);
@@ -109,7 +121,22 @@ impl KnownMembers {
 
     /// Every member that this one knows.
     pub(super) fn noted(&self) -> Vec<MemberNames> {
-        self.noted.clone()
+        self.noted.iter().map(|noted| noted.names.clone()).collect()
+    }
+
+    /// The newest format that all other members read, by their newest reports. `None` while one of
+    /// them has not reported, unless nothing was heard of it for [`FORMAT_COUNTS`].
+    pub(super) fn format_read_by_all(&self, now: Duration, own: &MemberNames) -> Option<u32> {
+        let mut all = u32::MAX;
+        for Noted { names, since } in self.noted.iter().filter(|noted| !noted.names.are_of(own)) {
+            let heard = self.heard.get(&names.member);
+            let last = heard.map_or(*since, |heard| heard.at);
+            if now.saturating_sub(last) < FORMAT_COUNTS {
+                let reads = heard?.report.format;
+                all = all.min(u32::try_from(reads).unwrap_or(u32::MAX));
+            }
+        }
+        Some(all)
     }
 
     fn alive(&self, now: Duration) -> impl Iterator<Item = &LastReport> {
@@ -172,7 +199,7 @@ impl KnownMembers {
         members.truncate(MEMBERS_MAX);
         for ClusterMember { member, address, admin, .. } in &members {
             let (member, tcp, admin) = (member.clone(), address.clone(), admin.clone());
-            self.note(MemberNames { member, tcp, admin });
+            self.note(now, MemberNames { member, tcp, admin });
         }
         self.told = Some(Told { at: now, members });
     }

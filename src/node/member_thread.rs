@@ -53,7 +53,6 @@ use crate::journal::reach::JournalReach;
 use crate::journal::reader::{AcceptedEntry, Content, JournalReader};
 use crate::journal::trimmer::Trimmer;
 use crate::journal::writer::{AppendProgress, JournalWriter, StintEnd};
-use crate::limits::JOURNAL_FORMAT;
 use crate::throttle::{Episode, throttled};
 
 /// Longest wait of one turn.
@@ -164,6 +163,8 @@ struct Applying<D: Disk> {
     /// Other members have more than the engine shows.
     forbidden: Episode,
     looked_at: Duration,
+    /// When the active before was last seen to append, as of the newest claim.
+    silent_since: Duration,
     /// The path of the data directory leads to another place: what is on it counts as not durable.
     is_displaced: bool,
 }
@@ -182,7 +183,7 @@ impl<D: Disk> MemberThread<D> {
             seed,
             patience,
         } = parts;
-        let keeper = JournalKeeper::new(identity_file, &member);
+        let keeper = JournalKeeper::new(node.clock.boot(), identity_file, &member);
         let patience = patience.min(PATIENCE_MAX);
         let common = Common { node, member, client, trim, handed_over, seed, patience };
         let applying = common.stand_by(disk, keeper);
@@ -254,6 +255,7 @@ impl Common {
     fn stand_by<D: Disk>(&self, disk: LogWriter<D>, keeper: JournalKeeper<D>) -> Applying<D> {
         let profile = self.client.profile();
         let reader = JournalReader::new(self.member.journal, profile.condition);
+        let reader = reader.reading(self.member.reads);
         let jitter = Duration::from_millis(self.random(0) % JITTER_MAX_MS);
         let standby = Standby::new(reader, profile, disk.written(), jitter);
         Applying {
@@ -267,6 +269,7 @@ impl Common {
             keeper,
             forbidden: Episode::default(),
             looked_at: self.now(),
+            silent_since: Duration::ZERO,
             is_displaced: false,
         }
     }
@@ -341,6 +344,7 @@ impl Common {
         }
         match self.new_claim(applying.standby.reader().clone()) {
             Ok(writer) => {
+                applying.silent_since = self.now().saturating_sub(applying.standby.silence());
                 self.member.set_role(MemberRole::Claiming);
                 Stage::Claiming(applying, self.client.port(), Box::new(writer))
             }
@@ -396,6 +400,7 @@ impl Common {
             next = applying.port.try_receive();
         }
         self.member.claim_check.accepted(JournalReach::of(applying.standby.reader()));
+        self.member.set_format(applying.standby.reader().place().format);
         if self.member.claim_check.forbidding().is_none() && applying.forbidden.ends() {
             info!("the engine shows again what other members have accepted");
         }
@@ -509,7 +514,8 @@ impl Common {
             tcp: names.tcp.clone(),
             admin: names.admin.clone(),
             program: env!("CARGO_PKG_VERSION").to_owned(),
-            format: JOURNAL_FORMAT,
+            // The journal's own: it rises only when all members read a newer one.
+            format: reader.place().format,
             why: TakeoverWhy::of(reader.is_released()).name().to_owned(),
         };
         let time_ms = self.node.clock.moment().now.get().max(reader.newest_time_ms());
@@ -587,7 +593,8 @@ impl Common {
         self.member.lease(now.saturating_add(writer.lease_left(now)));
         self.member.set_role(MemberRole::Active);
         let why = TakeoverWhy::of(applying.standby.reader().is_released());
-        self.member.figures.note_takeover(why);
+        let took = now.saturating_sub(applying.silent_since);
+        self.member.figures.note_takeover(why, took);
         info!(epoch, last_lsn = self.node.log.tail().0, "this node is the active");
         let trimmer = Trimmer::new(self.member.journal, active, self.trim, applying.kept);
         let trimming = Trimming::new(trimmer, self.client.port());

@@ -6,14 +6,16 @@
 //!   request asks, after reading and before routing: whatever the reply shows was then newest.
 //! - The lease never grows but by an append that counts, and ends with the role.
 //! - Parts of what was let in are not asked for again; the journal alone fences writes.
+//! - The format rises only by an entry of the journal, and no core writes a newer event before that
+//!   entry counts.
 //! - While the active hands over, nothing is let in. That ends with its role, or if the handover is
 //!   given up.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use snapshot::Lsn;
+use snapshot::{Lsn, Planted, is_planted};
 
 use super::claim_check::{ClaimCheck, ClaimRound};
 use super::identity::KnownJournal;
@@ -25,6 +27,7 @@ use crate::command::report::Report;
 use crate::command::{Error, ErrorCode, Kind};
 use crate::journal::client::EngineSpace;
 use crate::journal::names::{ActiveMember, MemberNames};
+use crate::limits::JOURNAL_FORMAT;
 use crate::types::ShardId;
 
 const HANDS_OVER_ALREADY: &str = "not applied: a handover is under way";
@@ -87,6 +90,10 @@ pub struct Membership {
     pub journal: u64,
     /// How others know this member.
     pub names: MemberNames,
+    /// The newest format that this program reads.
+    pub reads: u32,
+    /// The journal's format, as far as this member has read; 0 before genesis.
+    format: AtomicU32,
     role: AtomicU8,
     /// Until when this node may reply as the active, on the clock that runs on in suspend, in ms.
     leased_until: AtomicU64,
@@ -117,6 +124,8 @@ impl Membership {
         Self {
             journal,
             names,
+            reads: JOURNAL_FORMAT,
+            format: AtomicU32::new(0),
             role: AtomicU8::new(MemberRole::Standby.code()),
             leased_until: AtomicU64::new(0),
             claim: Duration::MAX,
@@ -151,6 +160,36 @@ impl Membership {
         Self { claim, ..self }
     }
 
+    /// The member, of a program that reads formats up to this one.
+    #[must_use]
+    pub fn reading(self, format: u32) -> Self {
+        Self { reads: format, ..self }
+    }
+
+    /// The newest format of events that this member may write; 0 before genesis is read.
+    pub fn format(&self) -> u32 {
+        self.format.load(Ordering::Acquire)
+    }
+
+    /// Notes the journal's format, which never falls.
+    pub(super) fn set_format(&self, format: u32) {
+        self.format.fetch_max(format, Ordering::Release);
+    }
+
+    /// The format that this active should raise the journal to: the newest one that all members
+    /// read. `None` if the journal has it, or while a member has not said what it reads.
+    pub(super) fn format_due(&self, now: Duration) -> Option<u32> {
+        let format = self.format();
+        if self.reads <= format {
+            return None;
+        }
+        if is_planted(Planted::FormatUnread) {
+            return Some(self.reads);
+        }
+        let others = self.known().format_read_by_all(now, &self.names)?;
+        Some(self.reads.min(others)).filter(|due| *due > format)
+    }
+
     /// The space of the engine.
     pub fn space(&self) -> &EngineSpace {
         &self.space
@@ -177,11 +216,11 @@ impl Membership {
     }
 
     /// Takes what the identity file has from before this life.
-    pub(super) fn remember(&self, journal: &KnownJournal) {
+    pub(super) fn remember(&self, now: Duration, journal: &KnownJournal) {
         let mut known = self.known();
         for other in &journal.members {
             let (member, tcp) = (other.member.clone(), other.address.clone());
-            known.note(MemberNames { member, tcp, admin: String::new() });
+            known.note(now, MemberNames { member, tcp, admin: String::new() });
         }
         drop(known);
         self.claim_check.answered("this member, before its restart,", journal.reach());

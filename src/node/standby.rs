@@ -294,6 +294,12 @@ impl Standby {
         self.tail.is_some_and(|tail| tail < self.reader.next_seq() && tail > 0)
     }
 
+    /// How long the active has appended nothing, as far as this member can know.
+    #[must_use]
+    pub fn silence(&self) -> Duration {
+        self.quiet.quiet()
+    }
+
     /// Whether a claim behind what was read may be appended now.
     #[must_use]
     pub fn may_claim(&self) -> bool {
@@ -398,8 +404,12 @@ impl Standby {
         let endpoint = self.reading.and_then(|reading| reading.endpoint);
         match JournalBase::decode(base, journal) {
             Some(base) if base.place.seq < self.reader.place().seq => {}
+            Some(base) if base.place.format > self.reader.reads() => {
+                self.end = Some(StandbyEnd::Newer(self.reader.newer(base.place.format)));
+            }
             Some(JournalBase { place, active }) if place.next_lsn <= have.next() => {
-                self.reader = JournalReader::begin(journal, condition, place);
+                let reads = self.reader.reads();
+                self.reader = JournalReader::begin(journal, condition, place).reading(reads);
                 self.reading = Some(Reading { asked: None, endpoint: None });
                 self.base_active = Some(active);
             }

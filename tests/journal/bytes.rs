@@ -175,12 +175,13 @@ proptest! {
     #[test]
     fn a_base_is_decoded_and_a_changed_bit_is_found(
         numbers in (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>()),
-        checksum in any::<u32>(),
+        (checksum, format) in any::<(u32, u32)>(),
         active in (any::<u64>(), text(), text(), text()),
         at in any::<prop::sample::Index>(),
     ) {
         let (seq, epoch, writer, index, next) = numbers;
-        let place = JournalPlace { seq, epoch, writer, index, next_lsn: Lsn(next), checksum };
+        let next_lsn = Lsn(next);
+        let place = JournalPlace { seq, epoch, writer, index, next_lsn, checksum, format };
         let (epoch, member, tcp, admin) = active;
         let active = ActiveMember { epoch, names: MemberNames { member, tcp, admin } };
         let base = JournalBase { place, active };
@@ -192,6 +193,19 @@ proptest! {
         bytes[bit / 8] ^= 1 << (bit % 8);
         prop_assert_eq!(JournalBase::decode(&bytes, 3), None);
     }
+}
+
+/// The first program wrote no format into the base.
+#[test]
+fn a_base_without_a_format_has_the_first_one() {
+    let (journal, active) = (3, ActiveMember::default());
+    let place = JournalPlace { seq: 9, format: 1, ..JournalPlace::default() };
+    let base = JournalBase { place, active };
+    let mut bytes = base.encode(journal).unwrap().to_vec();
+    bytes.truncate(bytes.len() - 5);
+    bytes[56] = 0x94;
+    bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+    assert_eq!(JournalBase::decode(&bytes, journal), Some(base));
 }
 
 #[test]
@@ -342,6 +356,7 @@ fn the_page_draws_the_bytes_of_today() {
         index: 9,
         next_lsn: Lsn(42),
         checksum: wanted[0].1.checksum,
+        format: 1,
     };
     let names = MemberNames {
         member: "a".into(),

@@ -31,7 +31,8 @@ const LIMITS: TrimLimits = TrimLimits {
 
 /// The place behind entry `seq`; each entry has one record, and LSN and seq are equal.
 fn place(seq: u64) -> JournalPlace {
-    JournalPlace { seq, epoch: 1, writer: 2, index: seq, next_lsn: Lsn(seq + 1), checksum: 3 }
+    let next_lsn = Lsn(seq + 1);
+    JournalPlace { seq, epoch: 1, writer: 2, index: seq, next_lsn, checksum: 3, format: 1 }
 }
 
 /// A journal of entries of [`ENTRY_BYTES`], one each second.

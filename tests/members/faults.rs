@@ -6,7 +6,7 @@ use snapshot::planted::plant;
 
 use super::handover::hand_over_often;
 use super::world::Fault;
-use super::{history, lost_end};
+use super::{history, lost_end, upgrade};
 
 /// Histories within which a fault must be found.
 const SEEDS: u64 = 60;
@@ -56,6 +56,11 @@ fn an_outbox_that_a_promotion_does_not_start() {
 fn a_release_before_the_cores_have_finished() {
     let play = |seed| hand_over_often(seed).map(drop);
     finds_by(play, Planted::ReleaseUndrained, &["are unknown"]);
+}
+
+#[test]
+fn a_format_that_a_member_does_not_read() {
+    finds_by(upgrade::play, Planted::FormatUnread, &["and a member reads up to"]);
 }
 
 #[test]

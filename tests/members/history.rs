@@ -141,7 +141,7 @@ impl Client {
     }
 }
 
-fn faults(random: &mut Random) -> SimFaults {
+pub fn faults(random: &mut Random) -> SimFaults {
     let mut some = |most: u64| u16::try_from(random.below(most)).unwrap();
     SimFaults {
         lost_requests: some(60),
@@ -157,7 +157,7 @@ fn faults(random: &mut Random) -> SimFaults {
 }
 
 /// Something happens to a member or to its network.
-fn mishap(world: &mut World) {
+pub fn mishap(world: &mut World) {
     let at = usize::try_from(world.random.below(MEMBERS as u64)).unwrap();
     let later = |world: &mut World, most: u64| {
         world.now() + Duration::from_millis(world.random.below(most))
@@ -235,7 +235,7 @@ pub fn play(seed: u64) -> Result<Counts, Fault> {
 }
 
 /// Heals everything, and compares the members when nothing is under way.
-fn rest(world: &mut World, clients: &mut [Client], crowds: &Crowds) -> Result<(), Fault> {
+pub fn rest(world: &mut World, clients: &mut [Client], crowds: &Crowds) -> Result<(), Fault> {
     world
         .server
         .engine
@@ -311,7 +311,7 @@ fn is_at_rest(world: &World) -> bool {
         })
 }
 
-fn told(world: &World) -> String {
+pub fn told(world: &World) -> String {
     let member = |at: usize| match &world.members[at].life {
         None => "down".to_owned(),
         Some(life) => format!(

@@ -8,6 +8,7 @@
 //! - `handover`: the active gives its place away on purpose
 //! - `standby`: a standby as values
 //! - `trims`: the journal is trimmed, and members know each other
+//! - `upgrade`: another version of the program, member by member
 //! - `processes`: whole processes on a real etcd
 //! - `faults`: faults planted in production's code, which the histories find
 //! - `lost_end`: the engine loses its end before a claim
@@ -39,4 +40,5 @@ mod processes;
 mod rejoin;
 mod standby;
 mod trims;
+mod upgrade;
 mod world;

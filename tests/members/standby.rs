@@ -41,8 +41,9 @@ fn next_read(standby: &mut Standby, of: Option<u16>) -> u64 {
 }
 
 fn base() -> JournalBase {
-    let place =
-        JournalPlace { seq: 40, epoch: 3, writer: 5, index: 40, next_lsn: Lsn(30), checksum: 6 };
+    let next_lsn = Lsn(30);
+    let (seq, index) = (40, 40);
+    let place = JournalPlace { seq, epoch: 3, writer: 5, index, next_lsn, checksum: 6, format: 1 };
     let names =
         MemberNames { member: "m1".into(), tcp: "one:7700".into(), admin: "one:7701".into() };
     JournalBase { place, active: ActiveMember { epoch: 4, names } }

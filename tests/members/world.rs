@@ -19,6 +19,7 @@ use chatshard::journal::kept::{ENTRY_COST_BYTES, TrimLimits};
 use chatshard::journal::names::MemberNames;
 use chatshard::journal::sim::{SimEngine, SimFaults};
 use chatshard::journal::sim_server::SimServer;
+use chatshard::limits::JOURNAL_FORMAT;
 use chatshard::node::NodeInfo;
 use chatshard::node::claim_check::reach_of;
 use chatshard::node::clock::shared::{SharedClock, Source};
@@ -130,6 +131,8 @@ pub struct SimMember {
     /// The process stands still until then, or is started again then.
     pub until: Duration,
     is_new: bool,
+    /// The newest format that its program reads.
+    pub reads: u32,
     pub figures: Arc<JournalFigures>,
 }
 
@@ -183,6 +186,7 @@ impl World {
             handed_over: None,
             until: Duration::ZERO,
             is_new: true,
+            reads: JOURNAL_FORMAT,
             figures: Arc::default(),
         });
         let members = members.collect();
@@ -443,7 +447,7 @@ impl World {
 
 fn genesis() -> chatshard::journal::entry::Genesis {
     chatshard::journal::entry::Genesis {
-        format: chatshard::limits::JOURNAL_FORMAT,
+        format: JOURNAL_FORMAT,
         hash_seed: 11,
         slots: chatshard::limits::SLOTS,
         incarnation: 5,
@@ -504,6 +508,7 @@ impl Life {
             ..MemberNames::default()
         };
         let member = Membership::new(store.identity.node_id, names);
+        let member = member.reading(of.reads);
         let member = Arc::new(member.with_figures(Arc::clone(&of.figures)));
         let (snapshots, requests) = crossbeam::channel::unbounded();
         let info = Arc::new(NodeInfo {
