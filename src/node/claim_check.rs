@@ -3,7 +3,7 @@
 //! The thread of a member begins a round shortly before the silence of the active is over. A task of
 //! the server asks every member that is known, and brings the answers. A member that has accepted
 //! more than the engine shows forbids the claim: the engine lost entries, or an older state of it was
-//! restored.
+//! restored. So do members that live and cannot be asked, unless another one answers.
 //!
 //! ```text
 //!   member's thread -- look --> ClaimCheck <-- round, answer, complete -- task of the server
@@ -26,6 +26,8 @@ use tokio::sync::Notify;
 use crate::command::cluster::ClusterReply;
 use crate::journal::reach::JournalReach;
 
+/// What a member calls itself, for what it accepted before its restart.
+pub(super) const BEFORE_RESTART: &str = "this member, before its restart,";
 /// A round is asked again after so many times its patience.
 const ROUND_LASTS: u32 = 4;
 
@@ -36,8 +38,35 @@ pub enum ClaimVerdict {
     Pending,
     /// No member that replied has accepted more than the engine shows.
     Allowed,
+    /// It must not be appended.
+    Forbidden(ClaimObstacle),
+}
+
+/// What forbids a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClaimObstacle {
     /// A member has accepted more than the engine shows.
-    Forbidden(LostEntries),
+    Lost(LostEntries),
+    /// A member lives and does not let this one ask, and no other one has answered.
+    Unheard {
+        /// Who it is.
+        member: String,
+        /// What hinders the question.
+        why: String,
+    },
+}
+
+impl fmt::Display for ClaimObstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost(lost) => lost.fmt(f),
+            Self::Unheard { member, why } => write!(
+                f,
+                "does not claim: it cannot ask {member} how far it has come, and no other member \
+                 has answered: {why}"
+            ),
+        }
+    }
 }
 
 /// What the engine lacks.
@@ -87,8 +116,12 @@ struct CheckState {
     ahead: Option<(String, JournalReach)>,
     /// The newest round, also after it is over.
     round: ClaimRound,
+    /// Whether a member has answered in the newest round.
+    has_answer: bool,
+    /// A member that lives and cannot be asked, and why, as of the newest round.
+    unheard: Option<(String, String)>,
     /// What forbids the claim that is due.
-    forbidding: Option<LostEntries>,
+    forbidding: Option<ClaimObstacle>,
 }
 
 /// One question to all other members.
@@ -101,6 +134,13 @@ pub struct ClaimRound {
     /// `None` once it no longer counts.
     began: Option<Duration>,
     is_complete: bool,
+}
+
+impl CheckState {
+    fn forbid(&mut self, obstacle: ClaimObstacle) -> ClaimVerdict {
+        self.forbidding = Some(obstacle.clone());
+        ClaimVerdict::Forbidden(obstacle)
+    }
 }
 
 impl ClaimCheck {
@@ -136,19 +176,25 @@ impl ClaimCheck {
         let mut state = self.lock();
         if let Some((member, accepted)) = state.ahead.clone() {
             let lost = LostEntries { member, accepted, shown: state.own };
-            state.forbidding = Some(lost.clone());
-            return ClaimVerdict::Forbidden(lost);
+            return state.forbid(ClaimObstacle::Lost(lost));
         }
         let lasts = patience.saturating_mul(ROUND_LASTS);
         let waited = state.round.began.map(|began| now.saturating_sub(began));
         match waited {
             Some(waited) if waited < lasts => {
-                let is_over = state.round.is_complete || waited >= patience;
-                if is_over { ClaimVerdict::Allowed } else { ClaimVerdict::Pending }
+                if !state.round.is_complete && waited < patience {
+                    return ClaimVerdict::Pending;
+                }
+                if let Some((member, why)) = state.unheard.clone().filter(|_| !state.has_answer) {
+                    return state.forbid(ClaimObstacle::Unheard { member, why });
+                }
+                state.forbidding = None;
+                ClaimVerdict::Allowed
             }
             _ => {
                 let (number, began) = (state.round.number + 1, Some(now));
                 state.round = ClaimRound { number, is_released, began, is_complete: false };
+                (state.has_answer, state.unheard) = (false, None);
                 drop(state);
                 self.begun.notify_one();
                 ClaimVerdict::Pending
@@ -169,6 +215,7 @@ impl ClaimCheck {
     /// Takes what a member has accepted.
     pub fn answered(&self, member: &str, reach: JournalReach) {
         let mut state = self.lock();
+        state.has_answer = true;
         if !reach.exceeds(&state.own) {
             return;
         }
@@ -180,10 +227,21 @@ impl ClaimCheck {
         state.ahead = Some((member, reach));
     }
 
+    /// Notes that a member lives and does not let this one ask.
+    pub fn refused(&self, member: &str, why: &str) {
+        self.lock().unheard = Some((member.to_owned(), why.to_owned()));
+    }
+
     /// Ends the round of this number: every member has answered, or cannot be asked.
     pub fn complete(&self, number: u64) {
         let round = &mut self.lock().round;
         round.is_complete |= round.number == number;
+    }
+
+    /// Another member that has accepted more than this one.
+    pub(super) fn ahead(&self) -> Option<String> {
+        let ahead = self.lock().ahead.as_ref().map(|(member, _)| member.clone());
+        ahead.filter(|member| member != BEFORE_RESTART)
     }
 
     /// The furthest point of the journal that this member knows: what it accepted itself, or what
@@ -194,7 +252,7 @@ impl ClaimCheck {
     }
 
     /// What forbids a claim that is due.
-    pub fn forbidding(&self) -> Option<LostEntries> {
+    pub fn forbidding(&self) -> Option<ClaimObstacle> {
         self.lock().forbidding.clone()
     }
 }
@@ -247,15 +305,34 @@ mod tests {
             check.answered("m2", more);
             check.answered("m3", reach(10, 2, 30));
             check.complete(check.under_way().unwrap().number);
-            let ClaimVerdict::Forbidden(lost) = check.look(2 * MS, PATIENCE, false) else {
-                panic!()
-            };
+            let verdict = check.look(2 * MS, PATIENCE, false);
+            let ClaimVerdict::Forbidden(ClaimObstacle::Lost(lost)) = verdict else { panic!() };
             assert_eq!((lost.member.as_str(), lost.accepted), ("m2", more));
-            assert_eq!((check.reach(), check.forbidding()), (more, Some(lost)));
+            let lost = Some(ClaimObstacle::Lost(lost));
+            assert_eq!((check.reach(), check.forbidding()), (more, lost));
             check.accepted(reach(11, 2, 31).joined(more));
             assert_eq!(check.forbidding(), None);
             assert_eq!(check.look(3 * MS, PATIENCE, false), ClaimVerdict::Pending);
         }
+    }
+
+    #[test]
+    fn a_member_that_cannot_be_asked_forbids_until_another_one_answers() {
+        let check = began();
+        check.refused("m2", "the token is wrong");
+        check.complete(check.under_way().unwrap().number);
+        let verdict = check.look(2 * MS, PATIENCE, false);
+        let (member, why) = ("m2".to_owned(), "the token is wrong".to_owned());
+        assert_eq!(verdict, ClaimVerdict::Forbidden(ClaimObstacle::Unheard { member, why }));
+        assert!(check.forbidding().is_some());
+        let later = 5 * PATIENCE;
+        assert_eq!(check.look(later, PATIENCE, false), ClaimVerdict::Pending);
+        assert!(check.forbidding().is_some(), "until the next round is over");
+        check.refused("m2", "the token is wrong");
+        check.answered("m3", reach(10, 2, 30));
+        check.complete(check.under_way().unwrap().number);
+        assert_eq!(check.look(later + MS, PATIENCE, false), ClaimVerdict::Allowed);
+        assert_eq!(check.forbidding(), None);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use snapshot::{
 use super::error::StoreError;
 use super::give::next_batches;
 use super::identity::{AtRisk, IDENTITY_FILE, IDENTITY_VERSION, Identity, draw};
-use super::restore::lock_empty;
+use super::restore::{lock_empty, refuse_inside};
 
 /// The data directory of a first member.
 #[derive(Debug)]
@@ -37,6 +37,7 @@ pub struct FirstMember {
 /// If `dir` has files or a server uses it. If the identity in `from` cannot be read, or the system
 /// refuses an operation.
 pub fn make(from: &Path, scan: &Scan, dir: &Path) -> Result<FirstMember, StoreError> {
+    refuse_inside(from, dir)?;
     let _lock = lock_empty(dir)?;
     let path = dir.join(IDENTITY_FILE);
     let (source, _) = Identity::read(&RealDisk, &from.join(IDENTITY_FILE))?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use snapshot::Lsn;
 
-use super::error::{NodeError, StoreError};
+use super::error::StoreError;
 use super::identity::{AtRisk, IDENTITY_VERSION, Identity, KnownJournal, StoredBaseline, draw};
 use crate::journal::client::{EngineClient, EnginePort};
 use crate::journal::engine::{EngineReply, EngineRequest, StoredEntry};
@@ -53,14 +53,14 @@ pub enum NoOrigin {
 ///
 /// # Errors
 /// [`NoOrigin`], but for [`NoOrigin::NoWord`].
-pub fn wait_for_origin(client: &EngineClient) -> Result<JournalOrigin, NodeError> {
+pub fn wait_for_origin(client: &EngineClient) -> Result<JournalOrigin, NoOrigin> {
     loop {
         match read_origin(client) {
             Err(NoOrigin::NoWord) => {
                 throttled!(of 4, warn, "the engine of the journal gives no word; it is asked again");
                 std::thread::sleep(PAUSE);
             }
-            read => return read.map_err(|error| NodeError::Journal(error.to_string())),
+            read => return read,
         }
     }
 }

@@ -78,6 +78,9 @@ pub struct KnownJournal {
     pub epoch: u64,
     /// LSN of the newest record.
     pub lsn: u64,
+    /// The member that said so, if it is not what this one accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said_by: Option<String>,
     /// The other members.
     pub members: Vec<StoredMember>,
 }

@@ -69,7 +69,8 @@ impl<D: Disk> JournalKeeper<D> {
         let JournalReach { seq, epoch, lsn } = member.claim_check.reach().joined(self.kept.reach());
         let stored = |names: MemberNames| StoredMember { member: names.member, address: names.tcp };
         let members = member.others().into_iter().map(stored).collect();
-        KnownJournal { seq, epoch, lsn: lsn.0, members }
+        let said_by = member.claim_check.ahead();
+        KnownJournal { seq, epoch, lsn: lsn.0, said_by, members }
     }
 
     fn keep(&mut self, new: KnownJournal) {

@@ -362,13 +362,12 @@ impl Common {
         match self.member.claim_check.look(self.now(), patience, is_released) {
             ClaimVerdict::Pending => false,
             ClaimVerdict::Allowed => applying.standby.may_claim(),
-            ClaimVerdict::Forbidden(lost) => {
+            ClaimVerdict::Forbidden(obstacle) => {
                 // A moment before, the active may have appended what this member will see next.
                 if applying.standby.may_claim()
                     && let Some(left_out) = applying.forbidden.lasts()
                 {
-                    let (seq, ends) = (lost.accepted.seq, lost.shown.seq);
-                    error!(seq, ends, left_out = left_out.field(), "this member {lost}");
+                    error!(left_out = left_out.field(), "this member {obstacle}");
                 }
                 false
             }
@@ -402,7 +401,7 @@ impl Common {
         self.member.claim_check.accepted(JournalReach::of(applying.standby.reader()));
         self.member.set_format(applying.standby.reader().place().format);
         if self.member.claim_check.forbidding().is_none() && applying.forbidden.ends() {
-            info!("the engine shows again what other members have accepted");
+            info!("nothing forbids a claim any more");
         }
         applying.keeper.turn(now, &self.member);
     }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use snapshot::{Lsn, Planted, is_planted};
 
-use super::claim_check::{ClaimCheck, ClaimRound};
+use super::claim_check::{BEFORE_RESTART, ClaimCheck, ClaimRound};
 use super::identity::KnownJournal;
 use super::journal_figures::JournalFigures;
 use super::known_members::{KnownMembers, StandbyLag};
@@ -223,7 +223,8 @@ impl Membership {
             known.note(now, MemberNames { member, tcp, admin: String::new() });
         }
         drop(known);
-        self.claim_check.answered("this member, before its restart,", journal.reach());
+        let said_by = journal.said_by.as_deref().unwrap_or(BEFORE_RESTART);
+        self.claim_check.answered(said_by, journal.reach());
     }
 
     /// All other members that this one has heard of.

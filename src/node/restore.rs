@@ -27,6 +27,7 @@ const COPY_BYTES: usize = 1 << 20;
 /// operation.
 pub fn copy(from: &Path, scan: &Scan, dir: &Path) -> Result<u64, StoreError> {
     let io = |error| StoreError::Io { path: dir.to_path_buf(), error };
+    refuse_inside(from, dir)?;
     let _lock = lock_empty(dir)?;
     let identity = from.join(IDENTITY_FILE);
     let (identity, _) = Identity::read(&RealDisk, &identity)?;
@@ -46,6 +47,30 @@ pub fn copy(from: &Path, scan: &Scan, dir: &Path) -> Result<u64, StoreError> {
     Ok(bytes)
 }
 
+/// Refuses a target within the source, which is only read.
+///
+/// # Errors
+/// If `dir` lies in `from`, or the system refuses to look.
+pub(super) fn refuse_inside(from: &Path, dir: &Path) -> Result<(), StoreError> {
+    let io = |path: &Path| {
+        let path = path.to_path_buf();
+        move |error| StoreError::Io { path, error }
+    };
+    let from = from.canonicalize().map_err(io(from))?;
+    let absolute = std::path::absolute(dir).map_err(io(dir))?;
+    // The target may be missing, and so may some directories above it.
+    let mut above = absolute.ancestors();
+    let there = above.find_map(|path| path.canonicalize().ok());
+    match there.is_some_and(|there| there.starts_with(&from)) {
+        true => {
+            let what =
+                format!("it lies in {}, which is only read: name another one", from.display());
+            Err(StoreError::Foreign { path: dir.to_path_buf(), what })
+        }
+        false => Ok(()),
+    }
+}
+
 /// Locks a directory for new files, and makes it if it is missing.
 ///
 /// # Errors
@@ -56,8 +81,8 @@ pub(super) fn lock_empty(dir: &Path) -> Result<Lock, StoreError> {
         create_dirs(dir).map_err(io)?;
     }
     if !is_empty(dir).map_err(io)? {
-        let what = "the directory is not empty; name a new one. `restore` without --from puts into \
-                    service what is there";
+        let what = "the directory is not empty; name a new one, or remove what an interrupted copy \
+                    left there";
         return Err(StoreError::Foreign { path: dir.to_path_buf(), what: what.into() });
     }
     lock(dir)

@@ -10,15 +10,15 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
-use snapshot::{HeldDirectory, LogWriter};
+use snapshot::{HeldDirectory, LogWriter, RealDisk};
 use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 use tracing::warn;
 
 use super::clock::shared::{SharedClock, Source};
 use super::error::NodeError;
-use super::genesis::wait_for_origin;
-use super::identity::{AtRisk, IdentityFile, draw};
+use super::genesis::{NoOrigin, wait_for_origin};
+use super::identity::{AtRisk, IDENTITY_FILE, Identity, IdentityFile, draw};
 use super::info::NodeInfo;
 use super::journal_figures::JournalFigures;
 use super::log::{Log, LogMode};
@@ -134,10 +134,28 @@ fn open(dir: &Path, init: bool, journal: Option<&JournalOptions>) -> Result<Stor
         store.identity.check_alone(dir)?;
         return Ok(store);
     };
-    let origin = wait_for_origin(&journal.client)?;
+    let origin = wait_for_origin(&journal.client).map_err(|error| explained(dir, error))?;
     let store = Store::open_with(dir, init, |path| origin.new_member(path))?;
     origin.check(dir, &store.identity)?;
     Ok(store)
+}
+
+/// Says what an empty journal means for a directory that is a member's: `journal init` would begin
+/// another one, which refuses it.
+fn explained(dir: &Path, error: NoOrigin) -> NodeError {
+    let known = Identity::read(&RealDisk, &dir.join(IDENTITY_FILE)).ok();
+    let member = known.map(|(identity, _)| identity).filter(|identity| identity.member.is_some());
+    match (error, member) {
+        (NoOrigin::Empty, Some(Identity { node_id, journal, .. })) => NodeError::Journal(format!(
+            "the engine has nothing of the journal {node_id:x}, whose records are in {}, up to LSN \
+             {} at least. The engine lost its data, or --journal names another journal. If the data \
+             is lost for good, `chatshard journal init --from` begins a journal with that of the \
+             member that has the highest LSN",
+            dir.display(),
+            journal.lsn
+        )),
+        (error, _) => NodeError::Journal(error.to_string()),
+    }
 }
 
 /// A running node with its threads.

@@ -6,18 +6,20 @@
 //!   write the journal. So the token that this member shows tells them nothing new.
 //! - All are asked at once, and each for at most [`PATIENCE`].
 //! - An answer counts only from a member of the same journal.
+//! - A member that refuses the token, or speaks another TLS, lives: a claim waits for somebody who
+//!   answers. A member that cannot be reached delays nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tracing::debug;
+use tracing::{info, warn};
 
 use super::member_access::MemberAccess;
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 use crate::command::cluster::Cluster;
-use crate::command::{Call, Reply};
+use crate::command::{Call, Error, ErrorCode, Reply};
 use crate::journal::names::MemberNames;
 use crate::journal::reach::JournalReach;
 use crate::node::NodeInfo;
@@ -40,7 +42,23 @@ pub(super) async fn keep_asking(node: Arc<NodeInfo>, access: MemberAccess) {
             asked.spawn_local(async move {
                 match ask(&other, member.journal, &access).await {
                     Ok(reach) => member.claim_check.answered(&other.member, reach),
-                    Err(why) => debug!(member = other.member, why, "a member does not reply"),
+                    Err(Unasked::Refused(why)) => {
+                        warn!(
+                            member = other.member,
+                            address = other.tcp,
+                            why,
+                            "a member cannot be asked before a claim"
+                        );
+                        member.claim_check.refused(&other.member, &why);
+                    }
+                    Err(Unasked::Silent(why)) => {
+                        info!(
+                            member = other.member,
+                            address = other.tcp,
+                            why,
+                            "a member does not reply before a claim"
+                        );
+                    }
                 }
             });
         }
@@ -54,19 +72,44 @@ async fn ask(
     other: &MemberNames,
     journal: u64,
     access: &MemberAccess,
-) -> Result<JournalReach, String> {
+) -> Result<JournalReach, Unasked> {
     let asking = async {
-        let client = Client::connect(&other.tcp, access.client_options(PATIENCE)?).await;
-        let client = client.map_err(|error| error.to_string())?;
+        let options = access.client_options(PATIENCE).map_err(Unasked::Refused)?;
+        let client = Client::connect(&other.tcp, options).await.map_err(unconnected)?;
         if client.hello().journal != journal {
-            return Err("it has another journal".to_owned());
+            return Err(Unasked::Silent("it has another journal".to_owned()));
         }
-        let reply = client.call(Cluster {}.into()).await.map_err(|error| error.to_string())?;
+        let reply = client.call(Cluster {}.into()).await.map_err(refused)?;
         let Reply::Cluster(reply) = reply else {
-            return Err("it replied with something else".to_owned());
+            return Err(Unasked::Silent("it replied with something else".to_owned()));
         };
         Ok(reach_of(&reply, &other.tcp))
     };
     let asked = tokio::time::timeout(PATIENCE, asking).await;
-    asked.unwrap_or_else(|_| Err("it takes too long".to_owned()))
+    asked.unwrap_or_else(|_| Err(Unasked::Silent("it takes too long".to_owned())))
+}
+
+/// Why a member did not answer.
+enum Unasked {
+    /// It lives, and does not let this member ask.
+    Refused(String),
+    /// It cannot be reached, or says nothing of use.
+    Silent(String),
+}
+
+fn unconnected(error: ClientError) -> Unasked {
+    match error {
+        ClientError::Refused(error) => refused(error),
+        ClientError::Tls(_) => Unasked::Refused(error.to_string()),
+        error => Unasked::Silent(error.to_string()),
+    }
+}
+
+fn refused(error: Error) -> Unasked {
+    match error.code {
+        ErrorCode::Unauthenticated | ErrorCode::PermissionDenied => {
+            Unasked::Refused(error.to_string())
+        }
+        _ => Unasked::Silent(error.to_string()),
+    }
 }

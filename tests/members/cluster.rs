@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use chatshard::client::{Client, ClientOptions};
 use chatshard::command::{Call, Command, Error, Kind, Reply};
-use chatshard::config::{Config, EngineAddress, JournalConfig};
+use chatshard::config::{Config, EngineAddress, JournalConfig, read_tokens};
 use chatshard::journal::base::JournalBase;
 use chatshard::journal::client::EngineClient;
 use chatshard::journal::engine::{
@@ -131,6 +131,19 @@ impl Cluster {
 
     /// Like [`Cluster::member`], with another name than its own.
     pub fn named(&self, number: u32, name: &str) -> Member {
+        Member::start(self.config(number, name))
+    }
+
+    /// Like [`Cluster::member`], with this full token at its doors.
+    pub fn guarded(&self, number: u32, token: &str) -> Member {
+        let file = self.path(&format!("tokens-{number}"));
+        std::fs::write(&file, format!("{token}\n")).unwrap();
+        let mut config = self.config(number, &format!("m{number}"));
+        (config.tokens, config.token_file) = (read_tokens(&file).unwrap(), Some(file));
+        Member::start(config)
+    }
+
+    pub fn config(&self, number: u32, name: &str) -> Config {
         let mut config = Config::ephemeral(self.path(&format!("member-{number}")));
         config.shards = ShardCount::new(2).unwrap();
         config.journal = Some(JournalConfig {
@@ -144,7 +157,7 @@ impl Cluster {
             member_tls_ca: None,
             trim: self.trim,
         });
-        Member::start(config)
+        config
     }
 
     /// Starts a node without a journal.

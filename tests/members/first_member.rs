@@ -7,6 +7,7 @@ use chatshard::command::Kind;
 use chatshard::journal::kept::TrimLimits;
 use chatshard::node::first_member::{self, FirstMember};
 use chatshard::node::identity::{IDENTITY_FILE, Identity};
+use chatshard::node::restore;
 use serde_json::json;
 use snapshot::RealDisk;
 
@@ -77,6 +78,20 @@ async fn a_journal_begins_with_the_data_of_a_member_whose_engine_is_lost() {
     advance(&first, "c", 6).await;
 }
 
+/// `journal init` would begin a journal without data, and all members would refuse it.
+#[test]
+fn a_member_whose_engine_lost_everything_says_what_it_has() {
+    let cluster = Cluster::start();
+    cluster.member(1).stop();
+    let empty = Cluster::without_journal(TrimLimits::default());
+    let mut config = empty.config(1, "m1");
+    config.data_dir = cluster.path("member-1");
+    let refused = chatshard::server::run_until(config, std::future::pending::<()>, |_| {});
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("the engine has nothing of the journal"), "{refused}");
+    assert!(refused.contains("`chatshard journal init --from`"), "{refused}");
+}
+
 #[test]
 fn a_directory_with_files_is_no_place_for_a_first_member() {
     let files = tempfile::tempdir().unwrap();
@@ -90,4 +105,17 @@ fn a_directory_with_files_is_no_place_for_a_first_member() {
     let refused = first_member::make(&from, &scan, &into).unwrap_err().to_string();
     assert!(refused.contains("the directory is not empty"), "{refused}");
     assert_eq!(std::fs::read_dir(&into).unwrap().count(), 1);
+
+    let before = self::files(&from);
+    for within in ["new", "lost/new", "../from/new"] {
+        let within = from.join(within);
+        for made in [
+            first_member::make(&from, &scan, &within).map(drop),
+            restore::copy(&from, &scan, &within).map(drop),
+        ] {
+            let refused = made.unwrap_err().to_string();
+            assert!(refused.contains("which is only read"), "{refused}");
+        }
+    }
+    assert_eq!(self::files(&from), before);
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chatshard::command::{Kind, Reply};
 use chatshard::journal::engine::StoredEntry;
 use chatshard::journal::sim::SimFaults;
+use chatshard::node::claim_check::ClaimObstacle;
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, Member, until};
@@ -94,7 +95,8 @@ pub fn play(seed: u64) -> Result<(), Fault> {
         return Err("a member claimed on an engine that lost its end".into());
     }
     let life = world.members[late].life.as_ref().ok_or("the late one is down")?;
-    let lost = life.member.claim_check.forbidding().ok_or("nothing forbids the claim")?;
+    let obstacle = life.member.claim_check.forbidding().ok_or("nothing forbids the claim")?;
+    let ClaimObstacle::Lost(lost) = obstacle else { return Err(format!("it says {obstacle}")) };
     if (lost.member.as_str(), lost.shown.seq) != (&*format!("m{third}"), end_of_late) {
         return Err(format!("it says {lost}"));
     }
@@ -126,6 +128,26 @@ fn nobody_claims_on_an_engine_that_lost_what_another_member_accepted() {
     for seed in 0..SEEDS {
         play(seed).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
     }
+}
+
+#[tokio::test]
+async fn a_member_that_may_not_ask_the_only_other_one_does_not_claim() {
+    let cluster = Cluster::start();
+    let first = cluster.guarded(1, "one-full-token-of-members");
+    let is_ready = async |member: &Member| member.readiness().await.starts_with("HTTP/1.1 200");
+    until("an active", async || is_ready(&first).await).await;
+    let second = cluster.guarded(2, "another-full-token-of-one");
+    until("a standby", async || second.readiness().await.contains("standby")).await;
+
+    cluster.server.lock().unwrap().engine.cut(1, true, true);
+    let waits = async || second.readiness().await.contains("it cannot ask m1");
+    until("a standby that waits", waits).await;
+    assert!(!is_ready(&second).await);
+
+    cluster.server.lock().unwrap().engine.cut(1, false, false);
+    until("the same active", async || is_ready(&first).await).await;
+    let says = second.readiness().await;
+    assert!(says.ends_with("\"standby\"}"), "{says}");
 }
 
 #[tokio::test]
