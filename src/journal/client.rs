@@ -144,6 +144,10 @@ impl EnginePort {
     /// Waits for the next reply, at most so long.
     #[must_use]
     pub fn receive(&self, at_most: Duration) -> Option<(u64, EngineReply)> {
+        if at_most.is_zero() {
+            // The channel would still give up the processor once.
+            return self.try_receive();
+        }
         self.taken(self.replies.recv_timeout(at_most).ok())
     }
 
