@@ -184,6 +184,13 @@ pub const JOURNAL_LOOK_ENTRIES: usize = 16;
 pub const JOURNAL_BACKLOG_BYTES_MAX: usize = 4 << 20;
 /// Entries that a standby reads at once.
 pub const JOURNAL_READ_ENTRIES: usize = 64;
+/// Most that a client may allow the state of a standby to be old, in ms.
+pub const STALE_MS_MAX: u64 = 600_000;
+/// How long a `sync` or `watch` waits on a member for a change that its client has seen on another
+/// one, in ms.
+pub const LAG_WAIT_MS: u64 = 500;
+/// Requests of a core that wait so at the same time; further ones do not wait.
+pub const LAG_WAITS_MAX: usize = 1024;
 /// The format of events and entries that this build writes to a journal.
 pub const JOURNAL_FORMAT: u32 = 1;
 

@@ -40,6 +40,8 @@ pub enum Planted {
     OutboxNotStarted,
     /// An active trims what is durable on itself alone.
     TrimOnOwnWord,
+    /// The state of a standby counts as new as the reply to a look, not as its sending.
+    FreshFromReply,
     /// An active that hands over does not wait until its cores have finished.
     ReleaseUndrained,
     /// An active raises the journal's format although a member does not read it.

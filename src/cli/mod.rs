@@ -61,6 +61,7 @@ use failure::tell;
 use crate::client::{Changes, Client, ClientError, ClientOptions, ClientTls, ClusterClient};
 use crate::command::{Call, Command, Outcome};
 use crate::config::settings::{SETTINGS, ServeArgs, variable};
+use crate::limits::STALE_MS_MAX;
 
 /// The parsed command line.
 #[derive(Debug, Parser)]
@@ -120,6 +121,10 @@ pub struct ConnectArgs {
     /// Secret for the server, if it requires one
     #[arg(long, value_name = "TOKEN", env = "CHATSHARD_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+    /// Take replies to reads from a standby too, if its state is at most so old [default: only the
+    /// active replies]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=STALE_MS_MAX))]
+    pub stale_ms: Option<u64>,
     /// The settings of TLS.
     #[command(flatten)]
     pub tls: TlsArgs,
@@ -161,7 +166,7 @@ impl fmt::Debug for ConnectArgs {
 impl ConnectArgs {
     /// Connects to an address without TLS.
     pub fn plain(addr: String, token: Option<String>) -> Self {
-        Self { addr, token, tls: TlsArgs::default() }
+        Self { addr, token, stale_ms: None, tls: TlsArgs::default() }
     }
 
     /// Connects a client of all addresses. Errors name them.
@@ -233,6 +238,7 @@ impl ConnectArgs {
     fn options(&self) -> Result<ClientOptions, Failure> {
         Ok(ClientOptions {
             tls: self.tls.read().map_err(Failure::usage)?,
+            stale: self.stale_ms.map(Duration::from_millis),
             token: self.token.clone().filter(|token| !token.is_empty()),
             name: Some(concat!("chatshard-cli/", env!("CARGO_PKG_VERSION")).to_owned()),
             ..Default::default()

@@ -66,6 +66,9 @@ pub struct ClientOptions {
     pub name: Option<String>,
     /// The shard whose worker should serve the connection; any worker if absent.
     pub shard: Option<u16>,
+    /// How old the state may be that a standby of a journal replies to reads from. `None`: only the
+    /// active replies. The server takes whole ms, from 1 ms to 10 minutes.
+    pub stale: Option<Duration>,
     /// The certificates to trust for TLS; `None` for a plain connection.
     pub tls: Option<ClientTls>,
     /// How long connecting and `hello` may take together.
@@ -80,6 +83,7 @@ impl Default for ClientOptions {
             token: None,
             name: Some(concat!("chatshard-rust/", env!("CARGO_PKG_VERSION")).to_owned()),
             shard: None,
+            stale: None,
             tls: None,
             connect_timeout: Duration::from_secs(5),
             call_timeout: Duration::from_secs(30),
@@ -94,6 +98,7 @@ impl fmt::Debug for ClientOptions {
             .field("token", &self.token.as_ref().map(|_| "(secret)"))
             .field("name", &self.name)
             .field("shard", &self.shard)
+            .field("stale", &self.stale)
             .field("tls", &self.tls)
             .field("connect_timeout", &self.connect_timeout)
             .field("call_timeout", &self.call_timeout)
@@ -103,7 +108,12 @@ impl fmt::Debug for ClientOptions {
 
 impl ClientOptions {
     fn hello(&self) -> Hello {
-        Hello { token: self.token.clone(), client: self.name.clone(), shard: self.shard }
+        Hello {
+            token: self.token.clone(),
+            client: self.name.clone(),
+            shard: self.shard,
+            stale_ms: self.stale.map(|stale| u64::try_from(stale.as_millis()).unwrap_or(u64::MAX)),
+        }
     }
 }
 

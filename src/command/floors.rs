@@ -23,6 +23,19 @@ impl Floors {
         joined.max(self.deleted_to_seq).max(self.max_read_seq).max(self.sent_seq)
     }
 
+    /// The floors of a chat whose last sequence is `last_sequence`. Those of a row that was read
+    /// later than its chat may be above it.
+    #[must_use]
+    pub fn held_at(self, last_sequence: Sequence) -> Self {
+        let next = Sequence::new(last_sequence.get() + 1).unwrap_or(self.join_seq);
+        Self {
+            join_seq: self.join_seq.min(next),
+            deleted_to_seq: self.deleted_to_seq.min(last_sequence),
+            max_read_seq: self.max_read_seq.min(last_sequence),
+            sent_seq: self.sent_seq.min(last_sequence),
+        }
+    }
+
     /// How many messages are unread in a chat whose last sequence is `last_sequence`.
     pub fn unread(&self, last_sequence: Sequence) -> u64 {
         last_sequence.get().saturating_sub(self.floor().get())
@@ -48,5 +61,9 @@ mod tests {
         floors.sent_seq = sequence(10);
         assert_eq!(floors.unread(sequence(10)), 0);
         assert_eq!(floors.unread(sequence(3)), 0);
+        let held = floors.held_at(sequence(5));
+        assert_eq!((held.floor(), held.join_seq), (sequence(5), sequence(4)));
+        assert_eq!(floors.held_at(sequence(2)).join_seq, sequence(3));
+        assert_eq!(floors.held_at(sequence(10)), floors);
     }
 }

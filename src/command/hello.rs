@@ -24,6 +24,10 @@ pub struct Hello {
     /// The shard to whose worker the connection moves.
     #[serde(default)]
     pub shard: Option<u16>,
+    /// How old the state may be that a standby replies to reads from, in ms. If absent, a standby
+    /// replies to no reads. The active, and a node without a journal, pass over it.
+    #[serde(default)]
+    pub stale_ms: Option<u64>,
 }
 
 impl std::fmt::Debug for Hello {
@@ -33,6 +37,7 @@ impl std::fmt::Debug for Hello {
             .field("token", &self.token.as_ref().map(|_| "..."))
             .field("client", &self.client)
             .field("shard", &self.shard)
+            .field("stale_ms", &self.stale_ms)
             .finish()
     }
 }
@@ -40,7 +45,12 @@ impl std::fmt::Debug for Hello {
 impl Check for Hello {
     fn check(&self) -> Result<(), Error> {
         check_text("token", self.token.as_deref())?;
-        check_text("client", self.client.as_deref())
+        check_text("client", self.client.as_deref())?;
+        let max = limits::STALE_MS_MAX;
+        match self.stale_ms.is_none_or(|stale| (1..=max).contains(&stale)) {
+            true => Ok(()),
+            false => Err(Error::invalid(format!("stale_ms: must be 1 to {max}"))),
+        }
     }
 }
 
@@ -176,6 +186,9 @@ pub struct Limits {
     /// Most connections of the TCP door; further ones get 429.
     #[serde(default)]
     pub connections: u64,
+    /// Largest `stale_ms` of `hello`.
+    #[serde(default)]
+    pub stale_ms: u64,
 }
 
 impl Limits {
@@ -215,13 +228,19 @@ impl Limits {
             heartbeat_ms: limits::HEARTBEAT_MS,
             idempotency_answer_bytes: wide(limits::IDEMPOTENCY_ANSWER_BYTES),
             connections: wide(limits::CONNECTIONS_MAX),
+            stale_ms: limits::STALE_MS_MAX,
         }
     }
 }
 
 #[cfg(test)]
 draw! {
-    Hello { token, client, shard }
+    Hello {
+        token, client, shard,
+        stale_ms = |choices: &mut super::test_values::Choices<'_>| {
+            choices.draw::<Option<u64>>().map(|stale| 1 + stale % limits::STALE_MS_MAX)
+        },
+    }
     HelloReply {
         server, version, protocol, shards, slots, hash_seed, shard, limits, role, active, epoch,
         journal,
@@ -232,6 +251,6 @@ draw! {
         import_counter_max, advance_ahead, time_ahead_ms, export_lines, members_page, sync_page,
         conversations_page, in_flight_bytes, large_in_flight, small_reply_items, unsent_bytes,
         watches, greeting_ms, frame_ms, write_ms, heartbeat_ms, idempotency_answer_bytes,
-        connections,
+        connections, stale_ms,
     }
 }

@@ -28,6 +28,9 @@ pub struct Report {
     pub role: String,
     /// Id of its journal.
     pub journal: u64,
+    /// Age of its newest snapshot, in ms; absent if there is none, or its age is not known.
+    #[serde(default)]
+    pub snapshot_age_ms: Option<u64>,
 }
 
 impl Check for Report {
@@ -66,7 +69,7 @@ draw! {
         member = |choices: &mut super::test_values::Choices<'_>| {
             format!("m{}", choices.draw::<u16>())
         },
-        address, admin, version, format, lsn, durable_lsn, role, journal,
+        address, admin, version, format, lsn, durable_lsn, role, journal, snapshot_age_ms,
     }
     ReportReply { members }
 }

@@ -31,6 +31,8 @@ pub struct JournalMetrics {
     pub copies: Option<u64>,
     /// Committed records that the last standby had not applied, and the time since it had all.
     pub lag: Option<(u64, Duration)>,
+    /// How old the state of this standby can be.
+    pub state_age: Option<Duration>,
     /// Trims since the start.
     pub trims: u64,
     /// How often this process became the active, by reason.
@@ -76,6 +78,10 @@ impl Page<'_> {
             self.gauge("standby_lag_records", help, records)?;
             let help = "Time since the last standby had applied all";
             self.gauge("standby_lag_seconds", help, time.as_secs_f64())?;
+        }
+        if let Some(age) = journal.state_age {
+            let help = "How old the state of this standby can be";
+            self.gauge("standby_age_seconds", help, age.as_secs_f64())?;
         }
         self.counter("journal_trims", "Trims of the journal", journal.trims)?;
         let (name, help) = ("takeovers", "How often this process became the active");

@@ -52,13 +52,14 @@ use super::unread::UnreadBudget;
 use super::watching::{Watches, until};
 use crate::access::{Authenticator, Role, Session};
 use crate::admission::{Budget, Guest};
-use crate::command::{Command, Error, ErrorCode, Kind, Reply, ReplySize};
+use crate::command::{Command, Error, ErrorCode, Reply, ReplySize};
 use crate::limits::{
     IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, LARGE_IN_FLIGHT_MAX, REQUEST_BYTES_MAX,
     WATCH_PAGE_HELD_BYTES,
 };
 use crate::node::buffers;
 use crate::node::responder::{ReadyReply, ReplyBody, ReplyQueue, RequestInfo, Responder};
+use crate::node::standby_reads::LetsIn;
 use crate::node::worker::{LocalWorker, PrefetchKeys, fast_path, on_core};
 use crate::node::{NodeInfo, Work};
 use crate::protocol::chunked_reply::ChunkedReply;
@@ -95,6 +96,7 @@ struct Moving {
     heard: Heard,
     /// The session; `None` if the client has not shown its token yet.
     session: Option<Session>,
+    stale: Option<Duration>,
     /// The request id of the `hello` that moved the connection; the new worker replies to it.
     hello: Option<u64>,
 }
@@ -115,6 +117,7 @@ pub fn start(
         output: SendQueue::default(),
         heard: Heard::new(Instant::now()),
         session: None,
+        stale: None,
         hello: None,
     };
     move_to(node, shard, moving);
@@ -193,6 +196,8 @@ struct Connection {
     hasher: KeyHasher,
     /// The session; `None` before the connection's `hello` was accepted.
     session: Option<Session>,
+    /// The age up to which the client takes the state of a standby.
+    stale: Option<Duration>,
     /// If true, the connection takes no more requests, and ends when all replies that are due were
     /// sent.
     closing: bool,
@@ -201,8 +206,8 @@ struct Connection {
     incomplete: Option<Incomplete>,
     unread: UnreadBudget,
     timeouts: Timeouts,
-    /// Most requests of this turn get the error that the node's role has for them.
-    is_turned_away: bool,
+    /// What the role of the node lets in during this turn.
+    lets_in: LetsIn,
 }
 
 impl Connection {
@@ -235,10 +240,11 @@ impl Connection {
             watches: Watches::new(Arc::clone(&local.node().watch)),
             hasher: local.node().hasher,
             session: moving.session,
+            stale: moving.stale,
             closing: false,
             moving: None,
             incomplete: None,
-            is_turned_away: false,
+            lets_in: LetsIn::Little,
             timeouts,
             local,
         };
@@ -264,7 +270,7 @@ impl Connection {
         }
         self.local.tick();
         // All that this turn takes was read before.
-        self.is_turned_away = self.local.turned_away(Kind::List).is_some();
+        self.lets_in = self.local.lets_in(self.stale);
         self.budget.begin_turn(started);
         loop {
             let taken = self.take_requests(started);
@@ -302,8 +308,9 @@ impl Connection {
             self.timeouts.heard.written = Instant::now();
         }
         let held = self.held_bytes() + WATCH_PAGE_HELD_BYTES;
-        let Self { watches, output, unread, .. } = self;
-        watches.fill(output.end(), unread.room(), || unread.admit(held));
+        let Self { watches, output, unread, local, .. } = self;
+        let room = unread.room();
+        watches.fill(output.end(), room, || unread.admit(held), || local.moved());
     }
 
     fn in_flight(&self) -> usize {
@@ -368,7 +375,12 @@ impl Connection {
             }
             bytes += frame::HEADER_BYTES + frame.payload.len();
             taken += 1;
-            if self.is_turned_away || !self.take_on_fast_path(frame, started) {
+            let is_plain = match self.lets_in {
+                LetsIn::Everything => true,
+                LetsIn::Reads => frame.is_read(),
+                LetsIn::Little => false,
+            };
+            if !is_plain || !self.take_on_fast_path(frame, started) {
                 self.take_any(Decoded::of(frame.payload, started, Work::Command));
             }
         }
@@ -436,8 +448,8 @@ impl Connection {
         if let Err(error) = role.check(work.kind()) {
             return self.replies.push(id, Err(error));
         }
-        if self.is_turned_away
-            && let Some(error) = self.local.turned_away(work.kind())
+        if self.lets_in != LetsIn::Everything
+            && let Some(error) = self.local.turned_away(work.kind(), self.stale)
         {
             return self.replies.push(id, Err(error));
         }
@@ -539,7 +551,7 @@ impl Connection {
     /// may have changed since they were held.
     fn submit_held(&mut self) {
         while let Some(going) = self.order.release() {
-            match self.local.turned_away(going.work.kind()) {
+            match self.local.turned_away(going.work.kind(), self.stale) {
                 Some(error) => self.local.refuse(self.responder(going).0, error),
                 None => self.submit(going),
             }
@@ -658,6 +670,7 @@ impl Connection {
             output: self.output,
             heard: self.timeouts.heard,
             session: self.session,
+            stale: self.stale,
             hello: self.moving.map(|(_, id)| id),
         };
         move_to(&node, shard, moving);

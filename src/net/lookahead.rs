@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use super::offload::is_large;
+use crate::command::Class;
 use crate::limits::REQUEST_BYTES_MAX;
 use crate::protocol::fast_path::{self, PlainRequest};
 use crate::protocol::{FrameError, frame};
@@ -17,6 +18,14 @@ pub struct FrontFrame<'a> {
     pub payload: &'a [u8],
     /// The request in the form of the fast path; `None` if it must become a command.
     pub request: Option<PlainRequest<'a>>,
+}
+
+impl FrontFrame<'_> {
+    /// Whether this is a plain request that changes nothing.
+    pub fn is_read(&self) -> bool {
+        let class = self.request.as_ref().map(|request| request.command.kind().class());
+        class == Some(Class::Read)
+    }
 }
 
 /// The requests that a connection reads and prefetches together.

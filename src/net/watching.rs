@@ -9,6 +9,8 @@
 //!   to send. So a connection holds at most one page of them. Watches that resume take turns.
 //! - The node's budget must have room for that page. If it has none, the watch tries again a little
 //!   later.
+//! - A watch whose offset another member of the journal gave gets nothing until this node has
+//!   reached that offset. It waits for [`LAG_WAIT_MS`](crate::limits::LAG_WAIT_MS) at most.
 //! - The last frame of a watch that fails has its error. A cancelled watch sends nothing more.
 
 use std::future::{pending, poll_fn};
@@ -22,7 +24,9 @@ use tokio::sync::{oneshot, watch};
 
 use crate::command::watch::WatchEvent;
 use crate::command::{Error, ErrorCode, Reply};
-use crate::limits::{HEARTBEAT_MS, WATCH_PAGE_HELD_BYTES, WATCH_RETRY_MS, WATCHES_MAX};
+use crate::limits::{
+    HEARTBEAT_MS, LAG_WAIT_MS, WATCH_PAGE_HELD_BYTES, WATCH_RETRY_MS, WATCHES_MAX,
+};
 use crate::node::watch::{Lsn, Next, Page, ResumeState, WatchHub, Watcher};
 use crate::protocol;
 
@@ -37,6 +41,8 @@ struct Watching {
     _watcher: Watcher,
     /// The client was sent all changes up to this record.
     position: Lsn,
+    /// Until when the watch waits for this node to reach its offset. `None` once it has.
+    waits_until: Option<Instant>,
     /// The watch has caught up with the stream once. If the stream later drops its next change, the
     /// client is too slow.
     is_live: bool,
@@ -101,10 +107,13 @@ impl Watches {
             false => Files::At(state),
         };
         self.news.get_or_insert_with(|| self.stream.news());
+        let is_behind = !is_lost && self.stream.is_behind(position);
+        let waits_until = is_behind.then(|| Instant::now() + Duration::from_millis(LAG_WAIT_MS));
         self.open.push(Watching {
             request_id,
             _watcher: watcher,
             position,
+            waits_until,
             is_live: false,
             files,
             told: Instant::now(),
@@ -142,8 +151,15 @@ impl Watches {
     }
 
     /// Appends events to `out` until it holds `room` bytes. `may_read` says whether the node has
-    /// room for a page of the log's files.
-    pub fn fill(&mut self, out: &mut BytesMut, room: usize, may_read: impl FnMut() -> bool) {
+    /// room for a page of the log's files, and `moved` has the error for a watch that knows more
+    /// than this node, if another node may have it.
+    pub fn fill(
+        &mut self,
+        out: &mut BytesMut,
+        room: usize,
+        may_read: impl FnMut() -> bool,
+        moved: impl Fn() -> Option<Error>,
+    ) {
         if let Some(news) = &mut self.news {
             // Marked as seen before the stream is read, so that later changes wake the connection.
             news.borrow_and_update();
@@ -151,7 +167,7 @@ impl Watches {
         let Self { stream, open, more, is_denied, .. } = self;
         (*more, *is_denied) = (false, false);
         let mut turn = Turn::of(open);
-        let mut round = Round { stream, room, may_read };
+        let mut round = Round { stream, room, may_read, moved };
         open.retain_mut(|watching| match watching.fill(&mut round, &mut turn, out) {
             Ok(has_more) => {
                 *more |= has_more;
@@ -170,9 +186,10 @@ impl Watches {
         *more |= turn.is_wanted && !turn.is_denied && Turn::of(open).is_free;
     }
 
-    /// When the next heartbeat is due; `None` without watches.
+    /// When the next heartbeat is due, or a wait is over; `None` without watches.
     pub fn next_heartbeat(&self) -> Option<Instant> {
-        self.open.iter().map(|watching| watching.told + HEARTBEAT).min()
+        let due = |watching: &Watching| watching.waits_until.unwrap_or(watching.told + HEARTBEAT);
+        self.open.iter().map(due).min()
     }
 
     /// Waits until there may be events to send. The caller polls it only while there is room for
@@ -234,21 +251,37 @@ impl Turn {
 }
 
 /// What all watches of a connection share in one round: the stream, and the room to write to.
-struct Round<'a, F> {
+struct Round<'a, F, M> {
     stream: &'a WatchHub,
     room: usize,
     may_read: F,
+    moved: M,
 }
 
 impl Watching {
     /// Appends events of this watch while there is room. Returns whether more may be left.
     fn fill(
         &mut self,
-        round: &mut Round<'_, impl FnMut() -> bool>,
+        round: &mut Round<'_, impl FnMut() -> bool, impl Fn() -> Option<Error>>,
         turn: &mut Turn,
         out: &mut BytesMut,
     ) -> Result<bool, Error> {
         let stream = round.stream;
+        if let Some(until) = self.waits_until {
+            if stream.is_behind(self.position) {
+                if Instant::now() < until {
+                    return Ok(false);
+                }
+                if let Some(moved) = (round.moved)() {
+                    return Err(moved);
+                }
+                // Nobody has more than the active: the offset is of no log.
+                let lost = ResumeState::lost(self.position);
+                self.files = Files::Reading(stream.read_files(lost, self.position));
+                self.greeted = true;
+            }
+            self.waits_until = None;
+        }
         if !self.greeted || self.told.elapsed() >= HEARTBEAT {
             self.greeted = true;
             self.told = Instant::now();

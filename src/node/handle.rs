@@ -9,9 +9,10 @@ use tokio::sync::oneshot;
 use super::info::NodeInfo;
 use super::log::LogState;
 use super::mailbox::{Control, WorkerReport};
+use super::standby_reads::LetsIn;
 use super::worker::{LocalWorker, Taken};
 use crate::command::stats::StatsReply;
-use crate::command::{BorrowedRows, Call, Command, Error, Kind, Outcome};
+use crate::command::{BorrowedRows, Call, Command, Error, Outcome};
 use crate::limits::SCAN_ROWS;
 use crate::metrics::MetricsInput;
 use crate::types::ShardId;
@@ -95,7 +96,7 @@ impl Handle {
 
 impl Call for Handle {
     async fn call(&self, command: Command) -> Outcome {
-        if let Some(error) = self.node.turned_away(command.kind()) {
+        if let Some(error) = self.node.turned_away(command.kind(), None) {
             return Err(error);
         }
         let shard = self.shard.unwrap_or_else(|| {
@@ -120,7 +121,7 @@ impl Call for Handle {
     fn read_list<R>(&self, user_id: &str, read: impl FnOnce(BorrowedRows<'_>) -> R) -> Option<R> {
         let shard = self.shard?;
         let local = LocalWorker::current(&self.node, shard)?;
-        if self.node.turned_away(Kind::List).is_some() {
+        if self.node.lets_in(None) != LetsIn::Everything {
             return None;
         }
         let user_id = self.node.hasher.hashed(user_id);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::Sender;
 use tokio::sync::oneshot;
@@ -12,10 +12,11 @@ use super::clock::shared::SharedClock;
 use super::known_members::StandbyLag;
 use super::log::Log;
 use super::mailbox::{Control, Mailbox};
-use super::membership::{HandoverRequest, MemberRole, Membership, is_for_any_role};
+use super::membership::{HandoverRequest, MemberRole, Membership};
 use super::memory::Memory;
 use super::offload::Offload;
 use super::snapshot_requests::{SnapshotRequest, SnapshotStatus};
+use super::standby_reads::{LetsIn, OnStandby};
 use super::watch::WatchHub;
 use crate::command::cluster::{ClusterMember, ClusterReply};
 use crate::command::handover::Handover;
@@ -70,12 +71,24 @@ impl NodeInfo {
     }
 
     /// The error for a request of this kind that was read before now. `None` if it may be routed.
+    /// `stale` is the age up to which the connection takes the state of a standby.
     #[inline]
-    pub fn turned_away(&self, kind: Kind) -> Option<Error> {
+    pub fn turned_away(&self, kind: Kind, stale: Option<Duration>) -> Option<Error> {
         let member = self.member.as_ref()?;
-        match is_for_any_role(kind) {
-            true => None,
-            false => member.turned_away(self.clock.boot(), kind),
+        match OnStandby::of(kind) {
+            OnStandby::Always => None,
+            OnStandby::OfFiles | OnStandby::IfAsked | OnStandby::Unasked | OnStandby::Never => {
+                member.turned_away(self.clock.boot(), kind, stale)
+            }
+        }
+    }
+
+    /// How much of what a connection may send is let in now.
+    #[inline]
+    pub fn lets_in(&self, stale: Option<Duration>) -> LetsIn {
+        match &self.member {
+            None => LetsIn::Everything,
+            Some(member) => member.lets_in(self.clock.boot(), stale),
         }
     }
 
@@ -83,14 +96,26 @@ impl NodeInfo {
     /// heartbeats for a sign that nothing changes.
     pub fn watch_refusal(&self) -> Option<Error> {
         let member = self.member.as_ref()?;
-        let why = "watch: this node may not be the active any more; try another one";
+        let why = "watch: this node has no word of its journal; try another one";
         member.is_cut_off(self.clock.boot()).then(|| Error::not_applied(why))
+    }
+
+    /// The error for a client that knows more than this node has. `None` if no other node may have
+    /// more.
+    pub fn moved(&self) -> Option<Error> {
+        let member = self.member.as_ref()?;
+        (member.role() != MemberRole::Active).then(|| member.moved_away())
     }
 
     /// The error for a request of this kind while this node hands over. `None` if it does not.
     pub fn hands_over(&self, kind: Kind) -> Option<Error> {
-        let member = self.member.as_ref().filter(|_| !is_for_any_role(kind))?;
-        member.hands_over(kind)
+        let member = self.member.as_ref()?;
+        match OnStandby::of(kind) {
+            OnStandby::Always => None,
+            OnStandby::OfFiles | OnStandby::IfAsked | OnStandby::Unasked | OnStandby::Never => {
+                member.hands_over(kind)
+            }
+        }
     }
 
     /// Begins a handover that the core of `shard` was asked for.
@@ -155,6 +180,7 @@ impl NodeInfo {
             durable_lsn: self.log.durable().0,
             role: role.into(),
             journal: member.journal,
+            snapshot_age_ms: self.snapshot_status.age_ms(),
         })
     }
 
@@ -235,6 +261,7 @@ impl NodeInfo {
             engine_used_bytes: member.space().used_bytes(),
             copies: figures.copies(),
             lag: lag.map(|StandbyLag { records, time }| (records, time)),
+            state_age: member.state_age(now),
             trims: figures.trims(),
             takeovers: figures.takeovers().map(|(why, count)| (why.name(), count)).collect(),
             newest_takeover: figures.newest_takeover(),

@@ -148,6 +148,15 @@ impl KnownMembers {
         self.alive(now).map(|heard| Lsn(heard.report.durable_lsn)).collect()
     }
 
+    /// Age of the newest snapshot that any standby has reported; `None` if none has.
+    pub(super) fn snapshot_age(&self, now: Duration) -> Option<Duration> {
+        let age = |heard: &LastReport| {
+            let age = Duration::from_millis(heard.report.snapshot_age_ms?);
+            Some(age.saturating_add(now.saturating_sub(heard.at)))
+        };
+        self.heard.values().filter_map(age).min()
+    }
+
     /// How far the last of the standbys that are alive is behind; `None` without any.
     pub(super) fn lag(&self, now: Duration) -> Option<StandbyLag> {
         let records = self.alive(now).map(|heard| heard.lag).max()?;
@@ -243,6 +252,17 @@ mod tests {
         assert_eq!(known.durable(8 * SECOND), [Lsn(9)], "the first one is silent");
         assert_eq!(known.durable(10 * SECOND), []);
         assert_eq!(known.standbys(10 * SECOND).len(), 2, "and is still known");
+    }
+
+    #[test]
+    fn the_newest_snapshot_of_any_standby_counts() {
+        let mut known = KnownMembers::default();
+        let with = |age| Report { snapshot_age_ms: age, ..report("a", 1, 1) };
+        known.hear(SECOND, Lsn(1), with(None));
+        assert_eq!(known.snapshot_age(SECOND), None);
+        known.hear(SECOND, Lsn(1), with(Some(5000)));
+        known.hear(SECOND, Lsn(1), Report { member: "b".into(), ..with(Some(9000)) });
+        assert_eq!(known.snapshot_age(3 * SECOND), Some(7 * SECOND));
     }
 
     #[test]

@@ -278,6 +278,12 @@ impl Log {
         LogState::from_code(self.state.load(Ordering::Acquire))
     }
 
+    /// Notes that a standby has written bytes of records to its disk.
+    pub(super) fn note_written(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(0);
+        self.counts.written_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// How many bytes of records were written since the start.
     pub fn written_bytes(&self) -> u64 {
         self.counts.written_bytes.load(Ordering::Relaxed)
@@ -359,8 +365,8 @@ impl Log {
         self.tail.fetch_max(last.0, Ordering::AcqRel);
     }
 
-    /// Notes on a standby the last record that all cores have applied, and the last one that is
-    /// durable on this machine.
+    /// Notes on a standby the last record that all cores have applied and the disk has, and the
+    /// last one that is durable on this machine.
     pub(super) fn applied(&self, applied: Lsn, durable: Lsn) {
         let moved = self.written.fetch_max(applied.0, Ordering::SeqCst) < applied.0;
         if self.durable.fetch_max(durable.0, Ordering::SeqCst) < durable.0 || moved {

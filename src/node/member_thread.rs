@@ -18,8 +18,8 @@
 //! - Every core gets every batch, in order, before the thread that decides ([`Stage::Active`]) can
 //!   begin. A core decides nothing before all cores have applied everything up to the claim.
 //! - The log on the disk gets a batch behind the journal, never before it.
-//! - `written` is the lowest LSN that all cores have applied, and `tail` the last that they were
-//!   given.
+//! - `written` is the lowest LSN that all cores have applied and that the log on the disk has, and
+//!   `tail` the last that the cores were given. Watchers get a batch behind that, never before it.
 
 use std::collections::VecDeque;
 use std::hash::Hasher;
@@ -43,9 +43,11 @@ use super::log_thread::{LOOK_INTERVAL, LogThread};
 use super::mailbox::Control;
 use super::membership::{MemberRole, Membership};
 use super::standby::{Standby, StandbyEnd};
+use super::standby_reads::Freshness;
 use super::trimming::Trimming;
 use super::worker::on_core;
 use crate::journal::client::{EngineClient, EnginePort};
+use crate::journal::engine::{EngineReply, EngineRequest};
 use crate::journal::entry::{ClaimFacts, ControlBody};
 use crate::journal::kept::{KeptEntries, TrimLimits};
 use crate::journal::names::ActiveMember;
@@ -154,8 +156,12 @@ struct Applying<D: Disk> {
     disk: LogWriter<D>,
     /// Batches that the disk does not have yet.
     unwritten: VecDeque<Arc<Batch>>,
-    /// Last record and bytes of each batch that some core has not applied.
-    unapplied: VecDeque<(Lsn, usize)>,
+    /// Batches that some core has not applied, or that the disk does not have.
+    handed: VecDeque<HandedBatch>,
+    /// How new the state is.
+    freshness: Freshness,
+    /// Whether watchers were woken since there is no word of the engine for long.
+    is_cut_off: bool,
     /// What the engine keeps, for the trims of an active.
     kept: KeptEntries,
     synced_at: Duration,
@@ -167,6 +173,15 @@ struct Applying<D: Disk> {
     silent_since: Duration,
     /// The path of the data directory leads to another place: what is on it counts as not durable.
     is_displaced: bool,
+}
+
+/// A batch that the cores and the disk were given.
+struct HandedBatch {
+    first: Lsn,
+    last: Lsn,
+    /// The entry before it, or before its last part.
+    behind: u64,
+    batch: Arc<Batch>,
 }
 
 impl<D: Disk> MemberThread<D> {
@@ -263,7 +278,9 @@ impl Common {
             port: self.client.port(),
             disk,
             unwritten: VecDeque::new(),
-            unapplied: VecDeque::new(),
+            handed: VecDeque::new(),
+            freshness: Freshness::default(),
+            is_cut_off: false,
             kept: KeptEntries::new(&self.trim),
             synced_at: self.now(),
             keeper,
@@ -315,6 +332,7 @@ impl Common {
         error!(why, "this member cannot continue, and waits for an operator");
         self.member.set_role(MemberRole::Demoted);
         self.member.fail(why);
+        self.node.log.wake_shards();
         Stage::Failed(applying.disk)
     }
 
@@ -336,7 +354,7 @@ impl Common {
         if let Some(why) = failed.or(end) {
             return self.fail(applying, why);
         }
-        let has_all = applying.unapplied.is_empty() && applying.unwritten.is_empty();
+        let has_all = applying.handed.is_empty();
         // Who stops would keep the others waiting with a claim.
         let may_serve = !applying.is_displaced && !self.node.stopping.load(Ordering::Acquire);
         if !has_all || !may_serve || !self.is_claim_allowed(&applying) {
@@ -382,11 +400,17 @@ impl Common {
         }
         let now = self.now();
         while let Some((id, request)) = applying.standby.poll(now) {
+            if request == EngineRequest::Tail {
+                applying.freshness.sent(now, id);
+            }
             applying.port.send(id, request);
         }
         let wait = applying.standby.next_poll().saturating_sub(now).min(self.patience);
         let mut next = applying.port.receive(wait);
         while let Some((id, reply)) = next {
+            if let EngineReply::Tail { seq } = &reply {
+                applying.freshness.shown(self.now(), id, *seq);
+            }
             let accepted = applying.standby.on_reply(self.now(), id, reply);
             if let Some(active) = applying.standby.take_base_active() {
                 info!(epoch = active.epoch, active = active.names.member, "the base of a trim");
@@ -408,6 +432,7 @@ impl Common {
 
     fn accept<D: Disk>(&self, applying: &mut Applying<D>, entry: AcceptedEntry) {
         let AcceptedEntry { header, content, behind } = entry;
+        let seq = behind.map_or(0, |(place, _)| place.seq);
         if let Some((place, bytes)) = behind {
             applying.kept.note(self.now(), place, bytes);
         }
@@ -417,7 +442,9 @@ impl Common {
                 let last = Lsn(header.first.0.saturating_add(records)).previous();
                 let have = self.node.log.tail();
                 if header.first == have.next() {
-                    self.hand_over(applying, header.first, last, batch);
+                    let (first, behind, batch) =
+                        (header.first, seq.saturating_sub(1), batch.into());
+                    self.hand_over(applying, HandedBatch { first, last, behind, batch });
                 } else if last > have {
                     self.member.fail(format!(
                         "the log on the disk ends with LSN {have}, inside the batch of the \
@@ -442,14 +469,13 @@ impl Common {
     }
 
     /// Gives a batch to every core and to the disk.
-    fn hand_over<D: Disk>(&self, applying: &mut Applying<D>, first: Lsn, last: Lsn, batch: Batch) {
-        let batch = Arc::new(batch);
-        self.node.log.received(last);
+    fn hand_over<D: Disk>(&self, applying: &mut Applying<D>, handed: HandedBatch) {
+        self.node.log.received(handed.last);
         for shard in self.node.shards.all() {
-            self.node.control(shard, Control::Replay(first, Arc::clone(&batch)));
+            self.node.control(shard, Control::Replay(handed.first, Arc::clone(&handed.batch)));
         }
-        applying.unapplied.push_back((last, batch.len_bytes()));
-        applying.unwritten.push_back(batch);
+        applying.unwritten.push_back(Arc::clone(&handed.batch));
+        applying.handed.push_back(handed);
     }
 
     fn sync<D: Disk>(&self, applying: &mut Applying<D>) -> Result<(), snapshot::Poisoned> {
@@ -467,9 +493,36 @@ impl Common {
         let applied =
             self.node.mailboxes.iter().map(|mailbox| mailbox.applied.load(Ordering::Acquire));
         let applied = Lsn(applied.min().unwrap_or(0));
-        while applying.unapplied.pop_front_if(|(last, _)| *last <= applied).is_some() {}
+        let reached = applied.min(applying.disk.written());
         let durable = if applying.is_displaced { Lsn(0) } else { applying.disk.durable() };
-        self.node.log.applied(applied, durable);
+        self.node.log.applied(reached, durable);
+        let watch = &self.node.watch;
+        while let Some(done) = applying.handed.pop_front_if(|handed| handed.last <= reached) {
+            // Asked after `reached` has moved; see [`WatchHub::is_watched`].
+            if watch.is_watched() {
+                watch.offer(done.first, done.batch);
+            }
+        }
+        self.publish_age(applying, applied);
+    }
+
+    /// Publishes how new the state is that all cores have applied. While another member has more
+    /// than the engine shows, the tail says nothing about that.
+    fn publish_age<D: Disk>(&self, applying: &mut Applying<D>, applied: Lsn) {
+        let reader = applying.standby.reader();
+        let unapplied = applying.handed.iter().find(|handed| handed.last > applied);
+        let seq = unapplied.map_or(reader.next_seq().saturating_sub(1), |handed| handed.behind);
+        let is_ahead = self.member.claim_check.reach().exceeds(&JournalReach::of(reader));
+        if let Some(at) = applying.freshness.applied(seq).filter(|_| !is_ahead) {
+            self.member.set_fresh_at(at);
+        }
+        let is_cut_off = self.member.is_cut_off(self.now());
+        if is_cut_off && !applying.is_cut_off {
+            self.node.watch.wake_watchers();
+        }
+        applying.is_cut_off = is_cut_off;
+        // Requests that wait for what other members have shown wait for a time, too.
+        self.node.log.wake_shards();
     }
 
     /// Checks now and then whether the data directory is in its place. If not, nothing on it counts
@@ -499,6 +552,7 @@ impl Common {
                 throttled!(warn, %error, "a standby cannot write its log, and tries again");
                 return self.node.log.set_state(LogState::Stalled);
             }
+            self.node.log.note_written(batch.len_bytes());
             applying.unwritten.pop_front();
         }
         if !applying.is_displaced {
@@ -534,6 +588,7 @@ impl Common {
         while let Some((id, request)) = writer.poll(now) {
             port.send(id, request);
         }
+        self.node.log.wake_shards();
         let Some((id, reply)) = port.receive(self.patience) else {
             return Stage::Claiming(applying, port, writer);
         };
@@ -557,6 +612,7 @@ impl Common {
     /// Lets every core begin to decide. All of them have applied everything.
     fn start_cores<D: Disk>(&self, applying: &Applying<D>) -> Arc<AtomicUsize> {
         self.node.clock.not_below(applying.standby.reader().newest_time_ms());
+        self.member.set_begun();
         let begun = Arc::new(AtomicUsize::new(0));
         for shard in self.node.shards.all() {
             let begun = Arc::clone(&begun);
@@ -591,6 +647,7 @@ impl Common {
         let now = self.now();
         self.member.lease(now.saturating_add(writer.lease_left(now)));
         self.member.set_role(MemberRole::Active);
+        self.node.log.wake_shards();
         let why = TakeoverWhy::of(applying.standby.reader().is_released());
         let took = now.saturating_sub(applying.silent_since);
         self.member.figures.note_takeover(why, took);
@@ -610,7 +667,6 @@ impl<D: Disk> Applying<D> {
     /// Bytes of the batches that some core has not applied, and of those that the disk does not
     /// have.
     fn held_bytes(&self) -> usize {
-        let unapplied = self.unapplied.iter().map(|(_, bytes)| *bytes);
-        unapplied.chain(self.unwritten.iter().map(|batch| batch.len_bytes())).sum()
+        self.handed.iter().map(|handed| handed.batch.len_bytes()).sum()
     }
 }

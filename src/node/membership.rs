@@ -2,8 +2,10 @@
 //! a request.
 //!
 //! # Invariants
-//! - A request is let in only while this node is the active and its lease lasts. Who has read the
-//!   request asks, after reading and before routing: whatever the reply shows was then newest.
+//! - A request is let in only while this node is the active and its lease lasts, or if a standby
+//!   may serve it from a state that is new enough. Who has read the request asks, after reading and
+//!   before routing: whatever the reply shows was then newest, or not older than was asked for.
+//! - A standby serves nothing once its cores may decide: what they decide is not committed yet.
 //! - The lease never grows but by an append that counts, and ends with the role.
 //! - Parts of what was let in are not asked for again; the journal alone fences writes.
 //! - The format rises only by an entry of the journal, and no core writes a newer event before that
@@ -21,6 +23,7 @@ use super::claim_check::{BEFORE_RESTART, ClaimCheck, ClaimRound};
 use super::identity::KnownJournal;
 use super::journal_figures::JournalFigures;
 use super::known_members::{KnownMembers, StandbyLag};
+use super::standby_reads::{LetsIn, OnStandby};
 use crate::command::cluster::ClusterMember;
 use crate::command::error::Moved;
 use crate::command::report::Report;
@@ -100,6 +103,11 @@ pub struct Membership {
     /// Time without entries after which another member claims.
     claim: Duration,
     active: Mutex<ActiveMember>,
+    /// The state that all cores have applied is at least as new as this, on the clock that runs on
+    /// in suspend, in ms. 0 if a standby does not know.
+    fresh_at: AtomicU64,
+    /// Whether the cores of this life may decide.
+    has_begun: AtomicBool,
     /// Why this member cannot continue.
     failure: OnceLock<String>,
     space: EngineSpace,
@@ -130,6 +138,8 @@ impl Membership {
             leased_until: AtomicU64::new(0),
             claim: Duration::MAX,
             active: Mutex::default(),
+            fresh_at: AtomicU64::new(0),
+            has_begun: AtomicBool::new(false),
             failure: OnceLock::new(),
             space: EngineSpace::default(),
             known: Mutex::default(),
@@ -263,6 +273,11 @@ impl Membership {
         self.known().last_told(now)
     }
 
+    /// Age of the newest snapshot that any standby has reported; `None` if none has.
+    pub(super) fn standby_snapshot_age(&self, now: Duration) -> Option<Duration> {
+        self.known().snapshot_age(now)
+    }
+
     /// The standbys that reported to this node.
     pub(super) fn standbys(&self, now: Duration) -> Vec<ClusterMember> {
         self.known().standbys(now)
@@ -285,7 +300,7 @@ impl Membership {
         request: HandoverRequest,
     ) -> Result<(), Error> {
         if self.role() != MemberRole::Active {
-            return Err(Error::moved(self.moved()));
+            return Err(self.moved_away());
         }
         let to = request.to.as_deref();
         if to == Some(&self.names.member) {
@@ -380,24 +395,93 @@ impl Membership {
         Duration::from_millis(self.leased_until.load(Ordering::SeqCst)).saturating_sub(now)
     }
 
-    /// Whether this active has had no lease for so long that another member may have claimed.
+    /// Notes that the state which all cores have applied is at least as new as `at`.
+    pub(super) fn set_fresh_at(&self, at: Duration) {
+        let at = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        self.fresh_at.fetch_max(at, Ordering::SeqCst);
+    }
+
+    /// Notes that the cores may decide from now on.
+    pub(super) fn set_begun(&self) {
+        self.has_begun.store(true, Ordering::SeqCst);
+    }
+
+    /// How old the state of a standby can be, by its own looks at the tail. `None` for other roles,
+    /// and while it does not know.
+    pub fn state_age(&self, now: Duration) -> Option<Duration> {
+        let is_standby = matches!(self.role(), MemberRole::Standby | MemberRole::Claiming);
+        if !is_standby || self.has_begun.load(Ordering::SeqCst) {
+            return None;
+        }
+        let fresh_at = Some(self.fresh_at.load(Ordering::SeqCst)).filter(|at| *at > 0)?;
+        Some(now.saturating_sub(Duration::from_millis(fresh_at)))
+    }
+
+    /// Whether a member that is not the active serves this kind of request now, from a state that
+    /// is less than `stale` old if the connection asked for that.
+    fn serves(&self, now: Duration, kind: Kind, stale: Option<Duration>) -> bool {
+        let is_new = |most| self.state_age(now).is_some_and(|age| age < most);
+        match OnStandby::of(kind) {
+            OnStandby::Always => true,
+            OnStandby::OfFiles => self.state_age(now).is_some(),
+            OnStandby::IfAsked => stale.is_some_and(is_new),
+            OnStandby::Unasked => is_new(stale.unwrap_or(self.claim)),
+            OnStandby::Never => false,
+        }
+    }
+
+    /// Whether this node has been without word of the engine for so long that its watches end: an
+    /// active without a lease, or a standby whose state is too old.
     pub fn is_cut_off(&self, now: Duration) -> bool {
-        let leased_until = Duration::from_millis(self.leased_until.load(Ordering::SeqCst));
-        self.role() == MemberRole::Active && now >= leased_until.saturating_add(self.claim)
+        match self.role() {
+            MemberRole::Active => {
+                let leased_until = Duration::from_millis(self.leased_until.load(Ordering::SeqCst));
+                now >= leased_until.saturating_add(self.claim)
+            }
+            MemberRole::Standby | MemberRole::Claiming => {
+                let is_known = self.state_age(now).is_some_and(|age| age < self.claim);
+                !is_known && !self.has_begun.load(Ordering::SeqCst)
+            }
+            MemberRole::Demoted => false,
+        }
     }
 
     /// The error for a request of this kind that was read before `now`; `None` if it may be routed.
+    /// `stale` is the age up to which the connection takes the state of a standby.
     #[must_use]
-    pub fn turned_away(&self, now: Duration, kind: Kind) -> Option<Error> {
+    pub fn turned_away(&self, now: Duration, kind: Kind, stale: Option<Duration>) -> Option<Error> {
         match self.role() {
             MemberRole::Active if !self.lease_left(now).is_zero() => self.hands_over(kind),
             MemberRole::Active => {
                 Some(Error::not_applied("this node may not be the active any more; try again"))
             }
             MemberRole::Standby | MemberRole::Claiming | MemberRole::Demoted => {
-                Some(Error::moved(self.moved()))
+                (!self.serves(now, kind, stale)).then(|| self.moved_away())
             }
         }
+    }
+
+    /// How much of what a connection may send is let in now.
+    pub fn lets_in(&self, now: Duration, stale: Option<Duration>) -> LetsIn {
+        match self.role() {
+            MemberRole::Active => {
+                match self.lease_left(now).is_zero() || self.hands_over.load(Ordering::SeqCst) {
+                    true => LetsIn::Little,
+                    false => LetsIn::Everything,
+                }
+            }
+            MemberRole::Standby | MemberRole::Claiming | MemberRole::Demoted => {
+                match self.serves(now, Kind::List, stale) {
+                    true => LetsIn::Reads,
+                    false => LetsIn::Little,
+                }
+            }
+        }
+    }
+
+    /// The error for a request that only the active can serve.
+    pub(super) fn moved_away(&self) -> Error {
+        Error::moved(self.moved())
     }
 
     /// Where clients find the active.
@@ -419,7 +503,7 @@ impl Membership {
                 self.lacks_copies.load(Ordering::Relaxed).then(|| Error::not_applied(COPIES))
             }
             MemberRole::Standby | MemberRole::Claiming | MemberRole::Demoted => {
-                Some(Error::moved(self.moved()))
+                Some(self.moved_away())
             }
         }
     }
@@ -429,7 +513,7 @@ impl Membership {
     /// # Errors
     /// The role, in words.
     pub fn readiness(&self, now: Duration) -> Result<(), String> {
-        match self.turned_away(now, Kind::List) {
+        match self.turned_away(now, Kind::List, None) {
             None => Ok(()),
             Some(error) if error.code == ErrorCode::Moved && self.role() == MemberRole::Active => {
                 Err("handing over to another node".into())
@@ -444,12 +528,6 @@ impl Membership {
             }
         }
     }
-}
-
-/// Whether a member answers a command whatever its role is.
-#[must_use]
-pub const fn is_for_any_role(kind: Kind) -> bool {
-    matches!(kind, Kind::Hello | Kind::Ping | Kind::Stats | Kind::Cancel | Kind::Cluster)
 }
 
 #[cfg(test)]
@@ -471,13 +549,36 @@ mod tests {
     fn an_active_without_a_lease_for_a_claim_is_cut_off() {
         let ms = Duration::from_millis;
         let member = Membership::new(1, MemberNames::default()).with_claim(ms(3000));
-        assert!(!member.is_cut_off(ms(9000)), "a standby");
+        assert!(member.is_cut_off(ms(9000)), "a standby without a look");
+        member.set_fresh_at(ms(6001));
+        assert!(!member.is_cut_off(ms(9000)) && member.is_cut_off(ms(9001)));
         member.set_role(MemberRole::Active);
         member.lease(ms(2000));
         assert!(!member.is_cut_off(ms(4999)));
         assert!(member.is_cut_off(ms(5000)));
         member.lease(ms(2500));
         assert!(!member.is_cut_off(ms(5000)));
+    }
+
+    #[test]
+    fn a_standby_serves_reads_that_may_be_as_old_as_its_state() {
+        let ms = Duration::from_millis;
+        let member = Membership::new(1, MemberNames::default()).with_claim(ms(3000));
+        let may = |now, kind, stale: Option<u64>| {
+            member.turned_away(ms(now), kind, stale.map(ms)).is_none()
+        };
+        assert!(!may(100, Kind::List, Some(1000)) && !may(100, Kind::Export, None), "no look");
+        member.set_fresh_at(ms(100));
+        assert!(may(199, Kind::List, Some(100)) && !may(200, Kind::List, Some(100)));
+        assert!(!may(100, Kind::List, None) && !may(100, Kind::Touch, Some(1000)));
+        assert!(may(3099, Kind::Export, None) && !may(3100, Kind::Watch, None));
+        assert!(may(9000, Kind::Snapshot, None) && may(9000, Kind::Cluster, None));
+        assert_eq!(member.lets_in(ms(150), Some(ms(100))), LetsIn::Reads);
+        assert_eq!(member.lets_in(ms(150), None), LetsIn::Little);
+        member.set_begun();
+        assert!(!may(100, Kind::List, Some(1000)), "what its cores hold may not be committed");
+        member.set_role(MemberRole::Demoted);
+        assert!(!may(100, Kind::List, Some(1000)) && may(100, Kind::Cluster, None));
     }
 
     #[test]

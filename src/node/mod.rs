@@ -24,6 +24,7 @@
 //! - [`sink`]: what the log's thread writes to
 //! - `journal_keeper`: keeps what a member knows of its journal in the identity file
 //! - [`membership`]: the role of a member, and whether doors may route a request
+//! - [`standby_reads`]: what a standby replies to, and how old the state is that it replies from
 //! - [`claim_check`]: what other members must say before a standby claims
 //! - [`known_members`]: what a member knows of the others
 //! - [`journal_figures`]: figures of the journal, for metrics
@@ -90,6 +91,7 @@ pub mod sink;
 pub mod snapshot_requests;
 pub mod snapshotter;
 pub mod standby;
+pub mod standby_reads;
 pub mod start;
 pub mod stop;
 pub mod store;

@@ -1,6 +1,7 @@
 //! What other threads use of the snapshot thread: requests to it, and its figures.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 
@@ -25,7 +26,20 @@ pub struct SnapshotStatus {
     pub(super) running: AtomicU64,
 }
 
+/// Milliseconds since the Unix epoch.
+pub(super) fn unix_ms(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl SnapshotStatus {
+    /// The age of the newest snapshot by the wall clock, in ms. `None` if there is none, or if its
+    /// time is not known.
+    pub(super) fn age_ms(&self) -> Option<u64> {
+        let last = Some(self.last_time.load(Ordering::Relaxed)).filter(|time| *time > 0)?;
+        Some(unix_ms(SystemTime::now()).saturating_sub(last))
+    }
+
     /// The figures for `stats`.
     pub fn stats(&self) -> SnapshotStats {
         SnapshotStats {

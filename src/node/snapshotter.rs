@@ -7,6 +7,10 @@
 //! A snapshot is written in steps ([`Snapshotter::begin`], [`Snapshotter::step`]). The caller says
 //! how long a step may wait, so a simulation takes steps that do not wait.
 //!
+//! Standbys of a journal take snapshots like any node. Their active leaves that to them, as long as
+//! one has reported a snapshot within two intervals. Only when its own log has grown to several
+//! times what else makes a snapshot due, it takes one: its disk and its next start need that.
+//!
 //! After each snapshot the thread removes older snapshots and segments that nobody needs any more.
 //! The log thread would be held up by that.
 //!
@@ -20,7 +24,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
 use snapshot::{
@@ -30,7 +34,8 @@ use snapshot::{
 use super::info::NodeInfo;
 use super::log::{LogMode, LogState};
 use super::mailbox::Control;
-use super::snapshot_requests::SnapshotRequest;
+use super::membership::MemberRole;
+use super::snapshot_requests::{SnapshotRequest, unix_ms};
 use crate::command::snapshot::SnapshotReply;
 use crate::command::{Error, Outcome, Reply};
 use crate::shard::machine::SlotCapture;
@@ -51,6 +56,11 @@ const SYNC_LOOK_INTERVAL: Duration = Duration::from_millis(2);
 /// [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(300);
+/// An active that leaves snapshots to its standbys takes one when its log has grown by so many
+/// times the bytes that make one due elsewhere.
+const ACTIVE_GROWTH: u64 = 4;
+/// So many intervals without a report of a standby's snapshot end that.
+const STANDBY_INTERVALS: u32 = 2;
 /// A core that gives no captures for this long makes the snapshot fail.
 const CORE_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -118,11 +128,6 @@ impl Backoff {
     fn allows(&self, now: Instant) -> bool {
         self.until.is_none_or(|until| now >= until)
     }
-}
-
-fn unix_ms(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Why a snapshot failed.
@@ -244,9 +249,23 @@ impl<D: Disk> Snapshotter<D> {
         }
         let grown = node.log.written_bytes().saturating_sub(self.log_bytes_then);
         let grown = grown.saturating_add(self.log_bytes_before);
+        let growth_max = self.policy.log_bytes.max(self.last_bytes);
+        if self.is_left_to_standbys(node) {
+            return grown > growth_max.saturating_mul(ACTIVE_GROWTH);
+        }
         let age = self.age_at_last.map(|age| age.saturating_add(self.last.elapsed()));
         self.policy.interval.is_some_and(|interval| age.is_none_or(|age| age >= interval))
-            || grown > self.policy.log_bytes.max(self.last_bytes)
+            || grown > growth_max
+    }
+
+    /// Whether this is an active, and a standby has reported a snapshot that is new enough.
+    fn is_left_to_standbys(&self, node: &NodeInfo) -> bool {
+        let Some(member) = node.member.as_ref() else { return false };
+        let age = member.standby_snapshot_age(node.clock.boot());
+        let age_max =
+            self.policy.interval.map(|interval| interval.saturating_mul(STANDBY_INTERVALS));
+        member.role() == MemberRole::Active
+            && age.zip(age_max).is_some_and(|(age, age_max)| age < age_max)
     }
 
     /// Takes one snapshot, and waits until it ends.

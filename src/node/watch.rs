@@ -8,7 +8,10 @@
 //! Invariants:
 //! - A watcher gets every change after its offset once, in the order of the log. If it cannot, it
 //!   gets an error with the reason.
-//! - Only changes that replies may rely on are sent ([`Log::reached`]).
+//! - Only changes that replies may rely on are sent ([`Log::reached`]). On a standby that is what
+//!   all cores have applied, so no event precedes its change there.
+//! - Members of a journal have the same offsets. A watcher that comes from another member may be
+//!   ahead of this one; it is not lost.
 //! - [`WatchBounds`] bounds the memory: the ring, as many bytes again for batches on their way into
 //!   it, and one page for each watcher that reads files.
 //! - Writers never wait for a watcher. A watcher that needs pages which the ring has dropped is cut
@@ -106,14 +109,25 @@ impl Ring {
     }
 }
 
+/// Batches, each with the LSN of its first record and the era in which it was offered.
+type Offered = VecDeque<(Lsn, u64, Arc<Batch>)>;
+/// What the watch thread does in one turn.
+type Work = (Offered, Option<Resume>);
+
 /// What waits for the watch thread.
 #[derive(Default)]
 struct Inbox {
-    /// Each batch, with the LSN of its first record and the era in which it was offered.
-    batches: VecDeque<(Lsn, u64, Batch)>,
+    batches: Offered,
     bytes: usize,
     resumes: VecDeque<Resume>,
     stop: bool,
+}
+
+impl Inbox {
+    fn take(&mut self) -> Work {
+        self.bytes = 0;
+        (std::mem::take(&mut self.batches), self.resumes.pop_front())
+    }
 }
 
 /// A watcher that waits for a page from the log's files.
@@ -233,8 +247,9 @@ impl WatchHub {
     }
 
     /// Takes a batch that replies may rely on. `first` is the LSN of its first record. Only the log
-    /// thread calls this, in the order of the log.
-    pub fn offer(&self, first: Lsn, batch: Batch) {
+    /// thread, or that of a member, calls this, in the order of the log.
+    pub fn offer(&self, first: Lsn, batch: impl Into<Arc<Batch>>) {
+        let batch = batch.into();
         let mut inbox = self.inbox();
         let bytes = batch.len_bytes();
         if inbox.bytes + bytes > self.bounds.ring_bytes && !inbox.batches.is_empty() {
@@ -282,8 +297,14 @@ impl WatchHub {
         let (incarnation, lsn) = text.split_once('.').ok_or_else(bad)?;
         let incarnation = u64::from_str_radix(incarnation, 16).map_err(|_| bad())?;
         let lsn = Lsn(lsn.parse().map_err(|_| bad())?);
-        let is_lost = incarnation != self.incarnation || lsn > reached;
+        let may_lag = self.log.mode() == LogMode::Journal;
+        let is_lost = incarnation != self.incarnation || lsn > reached && !may_lag;
         Ok(ResumeState { is_lost, ..ResumeState::at(lsn) })
+    }
+
+    /// Whether the log has not reached this record yet. Another member of the journal has.
+    pub fn is_behind(&self, position: Lsn) -> bool {
+        position > self.log.reached()
     }
 
     /// The offset behind a record, as clients send it in `from`.
@@ -370,6 +391,11 @@ impl ResumeState {
         Self { position, is_lost: false, follower: None }
     }
 
+    /// The state of a watcher whose offset no log has.
+    pub fn lost(position: Lsn) -> Self {
+        Self { is_lost: true, ..Self::at(position) }
+    }
+
     /// The watcher has all changes up to this record.
     pub fn position(&self) -> Lsn {
         self.position
@@ -401,7 +427,7 @@ where
     /// Runs until [`WatchHub::stop`].
     pub fn run(self) {
         loop {
-            let (batches, resume) = {
+            let work = {
                 let mut inbox = self.watch.inbox();
                 while inbox.batches.is_empty() && inbox.resumes.is_empty() && !inbox.stop {
                     inbox = self.watch.wake.wait(inbox).unwrap_or_else(PoisonError::into_inner);
@@ -409,19 +435,29 @@ where
                 if inbox.stop {
                     return;
                 }
-                inbox.bytes = 0;
-                (std::mem::take(&mut inbox.batches), inbox.resumes.pop_front())
+                inbox.take()
             };
-            if !batches.is_empty() {
-                for (first, era, batch) in batches {
-                    self.take(first, era, &batch);
-                }
-                self.watch.wake_watchers();
+            self.serve(work);
+        }
+    }
+
+    /// Does what waits, without waiting for more.
+    #[cfg(feature = "internals")]
+    pub fn turn(&self) {
+        let work = self.watch.inbox().take();
+        self.serve(work);
+    }
+
+    fn serve(&self, (batches, resume): Work) {
+        if !batches.is_empty() {
+            for (first, era, batch) in batches {
+                self.take(first, era, &batch);
             }
-            if let Some(Resume { state, until, reply }) = resume {
-                // Sending fails if the watcher has gone. Then nobody needs the page.
-                drop(reply.send(self.read(state, until)));
-            }
+            self.watch.wake_watchers();
+        }
+        if let Some(Resume { state, until, reply }) = resume {
+            // Sending fails if the watcher has gone. Then nobody needs the page.
+            drop(reply.send(self.read(state, until)));
         }
     }
 

@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 
 use fast_path::SparePool;
 use snapshot::{Planted, is_planted};
+use standby::Lagging;
 use tokio::sync::oneshot;
 
 use super::commit_gate::CommitGate;
@@ -100,6 +101,8 @@ enum Held {
     Answer(Answered),
     /// Encoded replies, all for one core.
     Replies(FrameBatch),
+    /// The outcome of a command that several shards have answered.
+    Outcome(Responder, Outcome),
 }
 
 /// The state of one core. The tasks of the core share it as a [`LocalWorker`].
@@ -132,6 +135,8 @@ pub struct Worker {
     draining: Vec<oneshot::Sender<()>>,
     /// The caller of the handover under way, if it asked this core.
     handing_over: Option<Responder>,
+    /// Operations that wait on a standby for what their clients have seen on another member.
+    lagging: Vec<Lagging>,
 }
 
 impl Worker {
@@ -163,6 +168,7 @@ impl Worker {
             turns: Turns::new(Instant::now()),
             draining: Vec::new(),
             handing_over: None,
+            lagging: Vec::new(),
             node,
         }
     }
@@ -241,7 +247,10 @@ impl Worker {
             self.put_long(to, op);
             return 0;
         }
-        self.run_op(to, op)
+        match self.hold_back(to, op) {
+            Some(op) => self.run_op(to, op),
+            None => 0,
+        }
     }
 
     /// Queues an operation that reads many rows. If the queued lists hold too many rows, this one
@@ -378,6 +387,7 @@ impl Worker {
             match held {
                 Held::Answer(answered) => self.dispatch(answered),
                 Held::Replies(batch) => self.bring(batch),
+                Held::Outcome(responder, outcome) => self.finish(responder, outcome),
             }
         }
         let state = self.node.log.state();
@@ -386,7 +396,7 @@ impl Worker {
         {
             self.fail(held, state.why());
         }
-        self.mailbox().set_waits_for_log(!self.commit_gate.is_empty());
+        self.note_waits();
     }
 
     /// Tells the callers that the outcome of their requests is unknown.
@@ -398,6 +408,7 @@ impl Worker {
         match held {
             Held::Answer(answered) => fail(answered.to),
             Held::Replies(batch) => batch.iter().for_each(|(to, _)| fail(to)),
+            Held::Outcome(responder, _) => self.finish(responder, Err(Error::not_applied(why))),
         }
     }
 
@@ -411,7 +422,12 @@ impl Worker {
             return;
         }
         if let Some((responder, outcome)) = self.router.answer(to, answer, &mut self.ops) {
-            self.finish(responder, outcome);
+            match self.promises_outcome(&outcome) {
+                true => {
+                    self.commit_gate.hold(self.node.log.tail(), Held::Outcome(responder, outcome));
+                }
+                false => self.finish(responder, outcome),
+            }
         }
     }
 
@@ -649,6 +665,7 @@ impl LocalWorker {
             self.control(control);
         }
         any |= self.0.borrow_mut().take_peers();
+        self.0.borrow_mut().retry_lagging();
         self.0.borrow_mut().run_long();
         any |= self.0.borrow_mut().tidy();
         self.flush();

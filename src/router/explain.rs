@@ -76,7 +76,7 @@ fn explain(chat: &ChatView, row: Option<&RowFacts>) -> ExplainReply {
             unread,
         };
     };
-    let floors = row.floors_as(member);
+    let floors = row.floors_as(member).held_at(last_sequence);
     let listed = row.is_show == Flag::YES;
     if row.is_show == Flag::NO {
         say(format!(

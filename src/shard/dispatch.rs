@@ -10,6 +10,7 @@ use super::ops::{
     chats, conversations, deletes, details, erase, export, import, members, messages, places,
     read_positions, reservations, rows, sync, verify,
 };
+use crate::command::sync::Sync;
 use crate::command::{Class, Reply, ShardCommand};
 
 impl Shard {
@@ -40,6 +41,12 @@ impl Shard {
         // An error promises nothing, so it need not wait for the log.
         let after_log = promises && !matches!(answer, Answer::Done(Err(_)));
         out.answers.push(Answered { to, answer, after_log });
+    }
+
+    /// Whether the caller of a `sync` has changes of this log that this shard does not have yet. On
+    /// a standby they are on their way.
+    pub fn lacks(&self, sync: &Sync) -> bool {
+        sync::lacks(self.slots(), self.incarnation(), sync)
     }
 
     /// Takes a message of a shard, which may be this one.

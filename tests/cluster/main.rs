@@ -15,6 +15,7 @@ mod engine;
 mod handover;
 #[path = "../process/mod.rs"]
 mod process;
+mod standbys;
 mod trims;
 
 use std::net::SocketAddr;

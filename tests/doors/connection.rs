@@ -95,14 +95,16 @@ fn a_first_frame_that_is_no_hello_is_401_whatever_it_is() {
     }
 }
 
-/// Wrong arguments, an argument of a newer client, no such shard: as the first request, and later.
+/// Wrong arguments, one of a newer client, an age of 0, no such shard: as the first request, and
+/// later.
 #[test]
 fn each_refused_hello_ends_its_connection() {
     let server = two_shards(&[]);
     let invalid = ErrorCode::InvalidArgument;
     let hellos = [
         vec![0x93, 7, 1, 0x91, 5],
-        vec![0x93, 7, 1, 0x94, 0xc0, 0xc0, 0xc0, 1],
+        vec![0x93, 7, 1, 0x95, 0xc0, 0xc0, 0xc0, 0xc0, 1],
+        vec![0x93, 7, 1, 0x94, 0xc0, 0xc0, 0xc0, 0],
         vec![0x93, 7, 1, 0x93, 0xc0, 0xc0, 2],
         vec![0x93, 7, 1, 0x80],
         vec![0x93, 7, 1],

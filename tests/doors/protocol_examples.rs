@@ -347,6 +347,7 @@ const TOLD: &[(&str, &str)] = &[
     ("HEARTBEAT_MS", "heartbeat_ms"),
     ("IDEMPOTENCY_ANSWER_BYTES", "idempotency_answer_bytes"),
     ("CONNECTIONS_MAX", "connections"),
+    ("STALE_MS_MAX", "stale_ms"),
 ];
 
 /// The other limits, with the reason why `hello` does not report them.
@@ -387,6 +388,10 @@ const NOT_TOLD: &[(&str, &[&str])] = &[
     (
         "the offset that is too old is in the error; the files of the log keep more",
         &["WATCH_RING_BYTES", "WATCH_PAGE_BYTES", "WATCH_PAGE_HELD_BYTES", "WATCH_RETRY_MS"],
+    ),
+    (
+        "a client that is ahead of a standby gets 421 and goes to the active",
+        &["LAG_WAIT_MS", "LAG_WAITS_MAX"],
     ),
     (
         "of the disk: no client meets it",

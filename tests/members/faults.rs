@@ -43,6 +43,11 @@ fn a_lease_that_begins_with_the_reply() {
 }
 
 #[test]
+fn a_state_as_new_as_the_reply_to_a_look() {
+    finds(Planted::FreshFromReply, &["is older than"]);
+}
+
+#[test]
 fn a_reply_before_the_journal_has_the_record() {
     finds(Planted::ReplyBeforeJournal, &["was promised", "and was at", "again, after"]);
 }

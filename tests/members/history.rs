@@ -14,6 +14,8 @@ use tokio::sync::oneshot::error::TryRecvError;
 
 use super::crowds::Crowds;
 use super::handover::Operator;
+use super::readers::{Promises, Reader};
+use super::watchers::Hopper;
 use super::world::{Asked, Fault, MEMBERS, TRIM, World};
 use crate::common::random::Random;
 
@@ -22,6 +24,10 @@ const CHATS: usize = 3;
 const STEPS: u64 = 30_000;
 const STEPS_TO_REST: u64 = 400_000;
 const SEEDS: u64 = 12;
+const READERS: usize = 4;
+const WATCHERS: usize = 2;
+/// Steps in which watchers get what is left.
+const STEPS_OF_WATCHERS: u64 = 2000;
 
 /// A client that writes one chat, one request at a time.
 pub struct Client {
@@ -201,6 +207,10 @@ pub struct Counts {
     trims: u64,
     begun_at_base: u64,
     handovers: u64,
+    /// Reads that a standby replied to.
+    stale_reads: u64,
+    /// Changes that a standby showed to watchers.
+    watched: u64,
 }
 
 /// Plays one seed.
@@ -209,6 +219,9 @@ pub fn play(seed: u64) -> Result<Counts, Fault> {
     let mut world = World::new(seed, faults(&mut random));
     let mut clients: Vec<Client> = (0..CHATS).map(Client::new).collect();
     let (mut crowds, mut operator) = (Crowds::default(), Operator::default());
+    let mut readers: Vec<Reader> = (0..READERS).map(Reader::new).collect();
+    let mut hoppers: Vec<Hopper> = (0..WATCHERS).map(|_| Hopper::default()).collect();
+    let (mut promises, mut stale_reads) = (Promises::default(), 0);
     let mishaps = 200 + random.below(2000);
     for _ in 0..STEPS {
         world.step()?;
@@ -218,19 +231,36 @@ pub fn play(seed: u64) -> Result<Counts, Fault> {
         if world.one_in(3) {
             let client = usize::try_from(world.random.below(CHATS as u64)).unwrap();
             let at = usize::try_from(world.random.below(MEMBERS as u64)).unwrap();
-            clients[client].turn(&mut world, at)?;
+            let client = &mut clients[client];
+            client.turn(&mut world, at)?;
+            promises.note(world.now(), &client.chat, client.acked);
+        }
+        if world.one_in(4) {
+            let reader = usize::try_from(world.random.below(READERS as u64)).unwrap();
+            stale_reads += u64::from(readers[reader].turn(&mut world, &promises)?);
+        }
+        if world.one_in(10) {
+            let hopper = usize::try_from(world.random.below(WATCHERS as u64)).unwrap();
+            hoppers[hopper].turn(&mut world)?;
         }
         let at = usize::try_from(world.random.below(MEMBERS as u64)).unwrap();
         crowds.turn(&mut world, at);
         operator.turn(&mut world, at);
     }
     rest(&mut world, &mut clients, &crowds)?;
+    for _ in 0..STEPS_OF_WATCHERS {
+        world.step()?;
+        hoppers.iter_mut().try_for_each(|hopper| hopper.turn(&mut world))?;
+    }
+    hoppers.iter().try_for_each(|hopper| hopper.check(&world))?;
     let trims = world.members.iter().map(|member| member.figures.trims()).sum();
     Ok(Counts {
         takeovers: world.takeovers,
         trims,
         begun_at_base: world.begun_at_base,
         handovers: operator.done,
+        stale_reads,
+        watched: hoppers.iter().map(|hopper| hopper.of_standbys).sum(),
     })
 }
 
@@ -374,15 +404,19 @@ fn three_members_keep_their_promises_whatever_happens() {
         all.trims += counts.trims;
         all.begun_at_base += counts.begun_at_base;
         all.handovers += counts.handovers;
+        all.stale_reads += counts.stale_reads;
+        all.watched += counts.watched;
     }
-    let Counts { takeovers, trims, begun_at_base, handovers } = all;
+    let Counts { takeovers, trims, begun_at_base, handovers, stale_reads, watched } = all;
     println!(
         "{takeovers} takeovers, {handovers} of them planned, {trims} trims, {begun_at_base} at the \
-         base in {seeds:?}"
+         base, {stale_reads} reads and {watched} changes of standbys in {seeds:?}"
     );
     let count = seeds.end - seeds.start;
     assert!(takeovers > count, "the members hardly ever take over");
     assert!(handovers > count, "the active hardly ever hands over");
     assert!(trims > 5 * count, "the journal is hardly ever trimmed");
     assert!(begun_at_base > count, "hardly any life begins at the base");
+    assert!(stale_reads > 20 * count, "standbys hardly ever reply to reads");
+    assert!(watched > 20 * count, "watchers hardly ever get a change from a standby");
 }

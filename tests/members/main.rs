@@ -7,6 +7,8 @@
 //! - `crowds`: chats of many members in these histories, and deliveries that a kill cuts off
 //! - `handover`: the active gives its place away on purpose
 //! - `standby`: a standby as values
+//! - `readers`, `watchers`: clients of standbys in these histories
+//! - `reads`: what a standby replies to
 //! - `trims`: the journal is trimmed, and members know each other
 //! - `upgrade`: another version of the program, member by member
 //! - `processes`: whole processes on a real etcd
@@ -37,8 +39,11 @@ mod join;
 mod lost_end;
 #[cfg(feature = "journal-etcd")]
 mod processes;
+mod readers;
+mod reads;
 mod rejoin;
 mod standby;
 mod trims;
 mod upgrade;
+mod watchers;
 mod world;

@@ -34,7 +34,7 @@ use chatshard::node::memory::Memory;
 use chatshard::node::offload::Offload;
 use chatshard::node::snapshotter::{Covered, SnapshotPolicy, Snapshotter};
 use chatshard::node::store::{Store, StoreOptions};
-use chatshard::node::watch::WatchHub;
+use chatshard::node::watch::{WatchHub, WatchThread};
 use chatshard::node::worker::{LocalWorker, Worker};
 use chatshard::types::{KeyHasher, ShardCount, ShardId};
 use snapshot::{FaultyDisk, LogWriter, Lsn};
@@ -143,6 +143,7 @@ pub struct Life {
     cores: Vec<SimCore>,
     thread: MemberThread<FaultyDisk>,
     snapshotter: Snapshotter<FaultyDisk>,
+    watch: WatchThread<FaultyDisk>,
     is_imaging: bool,
     is_counted: bool,
     /// Number of the newest round of questions before a claim that was asked.
@@ -356,7 +357,7 @@ impl World {
     pub fn may_reply(&self, at: usize) -> bool {
         RUNNING.set(at);
         let life = self.members[at].life.as_ref();
-        life.is_some_and(|life| life.info.turned_away(Kind::Detail).is_none())
+        life.is_some_and(|life| life.info.turned_away(Kind::Detail, None).is_none())
     }
 
     fn start(&mut self, at: usize) -> Result<(), Fault> {
@@ -384,6 +385,31 @@ impl World {
             return None;
         }
         Some(self.ask_anybody(at, kind, arguments))
+    }
+
+    /// Whether a member runs. Its clock is the one that counts from here on.
+    pub fn runs(&self, at: usize) -> bool {
+        RUNNING.set(at);
+        self.members[at].life.is_some() && self.members[at].until <= NOW.get()
+    }
+
+    /// Whether a member lets a watch begin now.
+    pub fn lets_watch(&self, at: usize) -> bool {
+        let life = self.members[at].life.as_ref().filter(|_| self.runs(at));
+        life.is_some_and(|life| life.info.turned_away(Kind::Watch, None).is_none())
+    }
+
+    /// Like [`World::ask`], on a connection that takes a state which is less than `stale` old.
+    pub fn ask_stale(
+        &mut self,
+        at: usize,
+        stale: Duration,
+        kind: Kind,
+        arguments: serde_json::Value,
+    ) -> Option<Asked> {
+        let life = self.members[at].life.as_ref().filter(|_| self.runs(at))?;
+        let is_let_in = life.info.turned_away(kind, Some(stale)).is_none();
+        is_let_in.then(|| self.ask_anybody(at, kind, arguments))
     }
 
     /// Like [`World::ask`], whatever the role of the member is.
@@ -508,7 +534,7 @@ impl Life {
             ..MemberNames::default()
         };
         let member = Membership::new(store.identity.node_id, names);
-        let member = member.reading(of.reads);
+        let member = member.reading(of.reads).with_claim(profile().times.claim);
         let member = Arc::new(member.with_figures(Arc::clone(&of.figures)));
         let (snapshots, requests) = crossbeam::channel::unbounded();
         let info = Arc::new(NodeInfo {
@@ -536,6 +562,8 @@ impl Life {
             Snapshotter::new(of.disk.clone(), node_id, &info, requests, policy, &covered, trimmer)
                 .slices_of(2)
                 .raising(recovered.identity_file.clone());
+        let watch =
+            WatchThread::new(Arc::clone(&info.watch), of.disk.clone(), store.dir.clone(), node_id);
         let cores = recovered.shards.into_iter().map(|shard| {
             let local = LocalWorker::new(Worker::new(shard, Arc::clone(&info), seed));
             let serving = Box::pin(local.serve());
@@ -559,6 +587,7 @@ impl Life {
             cores,
             thread,
             snapshotter,
+            watch,
             is_imaging: false,
             is_counted: false,
             asked: 0,
@@ -591,8 +620,11 @@ impl Life {
                 awake[at].poll();
                 None
             }
-            5 if self.is_imaging => {
-                self.is_imaging = self.snapshotter.step(&self.info, Duration::ZERO).is_none();
+            5 => {
+                self.watch.turn();
+                if self.is_imaging {
+                    self.is_imaging = self.snapshotter.step(&self.info, Duration::ZERO).is_none();
+                }
                 None
             }
             _ => self.thread.turn(now),

@@ -481,6 +481,9 @@ fn the_page_of_limits_has_those_of_the_program() {
         ("IDEMPOTENCY_KEYS_MAX", wide(limits::IDEMPOTENCY_KEYS_MAX)),
         ("IDEMPOTENCY_ANSWER_BYTES", wide(limits::IDEMPOTENCY_ANSWER_BYTES)),
         ("WATCHES_MAX", wide(limits::WATCHES_MAX)),
+        ("STALE_MS_MAX", limits::STALE_MS_MAX),
+        ("LAG_WAIT_MS", limits::LAG_WAIT_MS),
+        ("LAG_WAITS_MAX", wide(limits::LAG_WAITS_MAX)),
         ("SLOTS", u64::from(limits::SLOTS)),
     ];
     for row in table(&document("docs/reference/limits.md"), "what") {

@@ -71,7 +71,7 @@ pub async fn run(args: FillArgs) -> Result<(), Failure> {
     let bar = Progress::new(Some(data.chats() + data.users()), template);
     let done = match args.target {
         Target::Chatshard => {
-            let connection = ConnectArgs { addr, token: args.token, tls: args.tls };
+            let connection = ConnectArgs { addr, token: args.token, stale_ms: None, tls: args.tls };
             let client = connection.open().await?;
             let filler = Filler { client, in_flight: VecDeque::new(), most: args.in_flight.get() };
             fill_chatshard(filler, &data, args.lines, &bar).await

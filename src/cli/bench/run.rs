@@ -194,8 +194,12 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     args.check()?;
     let (data, tls) = (Data::new(args.data)?, args.tls()?);
     if args.target == Target::Chatshard {
-        let connection =
-            ConnectArgs { addr: args.addr(), token: args.token.clone(), tls: args.tls.clone() };
+        let connection = ConnectArgs {
+            addr: args.addr(),
+            token: args.token.clone(),
+            stale_ms: None,
+            tls: args.tls.clone(),
+        };
         block_on(async { preflight::look(&connection, &data).await })?;
     }
     let progress = Arc::new(AtomicU64::new(0));

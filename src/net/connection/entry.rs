@@ -5,6 +5,8 @@
 //! - Each `hello` that is rejected ends its connection, a later one too.
 //! - A command that the token's role forbids gets 403 before its arguments are checked.
 
+use std::time::Duration;
+
 use super::Connection;
 use crate::access::Session;
 use crate::command::hello::Hello;
@@ -45,6 +47,7 @@ impl Connection {
             );
         }
         self.session = Some(session);
+        self.stale = hello.stale_ms.map(Duration::from_millis);
         let own = self.local.shard_id();
         match hello.shard.map(ShardId) {
             Some(shard) if shard.0 >= self.local.node().shards.get() => {

@@ -169,7 +169,7 @@ fn conversation(row: &Row, chat: &Chat, reader: &Reader<'_>) -> Conversation {
         is_mute: facts.is_mute,
         is_show: facts.is_show,
         is_hide: facts.is_hide,
-        max_read_seq: facts.max_read_seq,
+        max_read_seq: facts.max_read_seq.min(head.last_sequence),
         last_online_time: facts.last_online_time,
         creator_id: head.creator_id.to_user_id(),
         chat_type: head.chat_type,

@@ -30,6 +30,22 @@ pub fn sync(slots: &Slots, incarnation: u64, sync: &Sync) -> Step {
     continue_sync(SyncPage::begin(user, start, log, limit))
 }
 
+/// Whether the caller knows a version, or a birth of the user, that these slots have not seen.
+pub fn lacks(slots: &Slots, incarnation: u64, sync: &Sync) -> bool {
+    let Some(since) = &sync.since else { return false };
+    let Some(log) = SyncLog::parse(&since.log) else { return false };
+    if log.incarnation != incarnation {
+        return false;
+    }
+    // A user is born with a sequence of the slot. Behind it, the slot knows better.
+    let seen = slots.own_state(slots.hash_of(sync.user_id.as_str())).map_or(0, |slot| slot.seq);
+    let user = slots.find_user(&sync.user_id);
+    let newest = user.map_or(0, |user| user.head.version);
+    let is_same_user = log.born == born(user);
+    let is_newer = since.version > newest || log.began.is_some_and(|began| began > newest);
+    log.born > seen || is_same_user && is_newer
+}
+
 /// Makes the next slice of a page. Returns the reply, or the page if slices are missing: other
 /// requests come before the next slice.
 pub fn continue_sync(mut page: SyncPage) -> Step {

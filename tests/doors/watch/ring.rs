@@ -156,10 +156,11 @@ impl Reader {
         let before = self.seen.len();
         let mut out = BytesMut::new();
         let Self { watches, denials, asked, .. } = self;
-        watches.fill(&mut out, UNSENT_BYTES_MAX, || {
+        let may_read = || {
             *asked += 1;
             *asked > *denials
-        });
+        };
+        watches.fill(&mut out, UNSENT_BYTES_MAX, may_read, || None);
         while let Some(payload) = frame::next(&mut out, REPLY_BYTES_MAX).unwrap() {
             let answer = decode_reply(&payload, |_| Some(Kind::Watch)).unwrap();
             assert_eq!(answer.id, REQUEST);

@@ -81,6 +81,7 @@ impl Wire for Framed {
             token: self.token.clone(),
             client: Some(concat!("chatshard-bench/", env!("CARGO_PKG_VERSION")).to_owned()),
             shard: None,
+            stale_ms: None,
         };
         // `hello` is short, so its encoding does not fail.
         let encoded = encode_request_within(REQUEST_BYTES_MAX, GREETING.into(), &hello.into(), out);
