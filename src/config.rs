@@ -184,6 +184,8 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// Whether to pin each worker's thread to a core.
     pub pin: bool,
+    /// Whether a node without a journal writes digests of its slots into its log.
+    pub probe: bool,
     /// The journal of which the node is a member; `None`: it has none.
     pub journal: Option<JournalConfig>,
 }
@@ -236,6 +238,7 @@ impl Config {
             connections_max: merged.get("connections_max", connections)?,
             idle_timeout: merged.get("idle_timeout_s", seconds(1))?,
             pin: merged.get("pin", boolean)?,
+            probe: merged.get("probe", on_or_off)?,
             journal: journal::journal(&merged)?,
         };
         config.refuse_unsafe(&merged)?;
@@ -275,6 +278,7 @@ impl Config {
             connections_max: CONNECTIONS_MAX,
             idle_timeout: Duration::from_millis(IDLE_TIMEOUT_MS),
             pin: false,
+            probe: false,
             journal: None,
         }
     }
@@ -310,6 +314,10 @@ impl Config {
             if let Some((other, _)) = doors.iter().take(index).find(|(_, other)| taken(other)) {
                 return Err(merged.error(name, format!("{other} has the same address")));
             }
+        }
+        if self.probe && self.log == LogSwitch::Off {
+            return Err(merged
+                .error("probe", "digests are compared when the log is replayed: set log to on"));
         }
         if self.demo && merged.is_flag("data_dir") {
             return Err(merged.error("data_dir", "--demo serves a throw-away directory"));
@@ -400,16 +408,12 @@ fn fsync(text: &str) -> Result<FsyncMode, String> {
 }
 
 fn log(text: &str) -> Result<LogSwitch, String> {
+    on_or_off(text).map(|is_on| if is_on { LogSwitch::On } else { LogSwitch::Off })
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
     // The TOML file may have a boolean instead of the word.
-    one_of(
-        text,
-        &[
-            ("on", LogSwitch::On),
-            ("off", LogSwitch::Off),
-            ("true", LogSwitch::On),
-            ("false", LogSwitch::Off),
-        ],
-    )
+    one_of(text, &[("on", true), ("off", false), ("true", true), ("false", false)])
 }
 
 fn log_format(text: &str) -> Result<LogFormat, String> {

@@ -191,6 +191,8 @@ pub const STALE_MS_MAX: u64 = 600_000;
 pub const LAG_WAIT_MS: u64 = 500;
 /// Requests of a core that wait so at the same time; further ones do not wait.
 pub const LAG_WAITS_MAX: usize = 1024;
+/// Digests that one report of a standby has at most.
+pub const COMPARED_DIGESTS_MAX: usize = 16;
 /// The format of events and entries that this build writes to a journal.
 pub const JOURNAL_FORMAT: u32 = 1;
 

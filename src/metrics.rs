@@ -231,6 +231,8 @@ pub struct MetricsInput {
     pub certificate_end: Option<u64>,
     /// How far the wall clock is ahead of the time that commands use, in ms.
     pub wall_clock_ahead_ms: u64,
+    /// Digests of the log that were compared, and those of them that differed.
+    pub probes: (u64, u64),
     /// Figures of the journal; `None` without one.
     pub journal: Option<JournalMetrics>,
 }
@@ -263,6 +265,7 @@ impl Collector for Node {
             doors: door_meters,
             certificate_end,
             wall_clock_ahead_ms,
+            probes: (compared, differences),
             journal,
         }) = self;
         let mut page = Page(encoder);
@@ -283,6 +286,9 @@ impl Collector for Node {
         page.log(&stats.log)?;
         page.snapshot(&stats.snapshot)?;
         page.shards(&stats.shards)?;
+        page.counter("probes", "Digests of the log that were compared", *compared)?;
+        let help = "Digests of the log that are not those of the replayed state";
+        page.counter("probe_differences", help, *differences)?;
         if let Some(journal) = journal {
             page.journal(journal)?;
         }

@@ -227,8 +227,9 @@ async fn serve(
         late.set(None);
         current.set(None);
         node.demote().await?;
-        if next == AfterStint::Copy {
-            let mut joining = join(&options, &access, &late)?;
+        if matches!(next, AfterStint::Copy | AfterStint::Replace) {
+            let is_wrong = next == AfterStint::Replace;
+            let mut joining = join(&options, &access, &late, is_wrong)?;
             tokio::select! {
                 () = joining.ended() => {}
                 () = &mut stop => {
@@ -268,6 +269,7 @@ fn join(
     options: &NodeOptions,
     access: &MemberAccess,
     late: &LateNode,
+    is_wrong: bool,
 ) -> Result<JoinThread, StartError> {
     let missing = || StartError::Journal("the node is no member of a journal".to_owned());
     let journal = options.journal.as_ref().ok_or_else(missing)?;
@@ -277,6 +279,7 @@ fn join(
         client: journal.client.clone(),
         own: journal.names.clone(),
         access: access.clone(),
+        is_wrong,
     };
     let progress = JoinProgress::default();
     late.set_joining(progress.clone());
@@ -314,6 +317,8 @@ fn node_options(config: &Config, addresses: &Addresses) -> Result<NodeOptions, S
             log_bytes: config.snapshot_log_bytes,
         },
         memory_max: config.memory_max,
+        probe: config.probe,
+        probe_figures: Arc::default(),
         journal,
         pin: config.pin,
     })

@@ -46,6 +46,8 @@ pub enum Planted {
     ReleaseUndrained,
     /// An active raises the journal's format although a member does not read it.
     FormatUnread,
+    /// A replay sets another time of the newest message than the record has.
+    ReplayAlters,
 }
 
 #[cfg(feature = "planted-faults")]

@@ -3,7 +3,8 @@
 //! It only reads, except with `--repair`. Beside a server the end of the log moves, so the output
 //! says that the directory is in use. A repair would destroy data and is refused there.
 //!
-//! Invariant: a server starts on every directory that `inspect` calls whole.
+//! Invariant: a server starts on every directory that `inspect` calls whole, unless its replay differs
+//! from a digest in the log: nothing is replayed here.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -94,6 +95,8 @@ struct Found {
     cost: Option<String>,
     /// The newest time in the records that are left.
     newest: Option<TimeMs>,
+    /// How many digests of slots the log has.
+    digests: u64,
 }
 
 impl Found {
@@ -102,12 +105,14 @@ impl Found {
         let identity = look(dir);
         let known = identity.as_ref().map_or_else(|_| Known::default(), |(it, _)| it.known());
         let mut newest = NewestTime::default();
-        let mut unreadable = None;
+        let (mut unreadable, mut digests) = (None, 0_u64);
         let scan = snapshot::scan_with(&RealDisk, dir, known, |lsn, record| {
             newest.note(record);
             if unreadable.is_none() {
-                let decoded = events::decode(record);
-                unreadable = decoded.err().map(|error| (lsn, error.to_string()));
+                match events::decode(record) {
+                    Ok((.., event)) => digests += u64::from(event.has_digest()),
+                    Err(error) => unreadable = Some((lsn, error.to_string())),
+                }
             }
             Ok(())
         });
@@ -122,7 +127,7 @@ impl Found {
             format!("{}: record {lsn}: {why}", path.display())
         });
         let refusal = identity.err().map(|error| error.to_string()).or(unreadable);
-        Ok(Self { in_use, scan, repaired, refusal, cost, newest })
+        Ok(Self { in_use, scan, repaired, refusal, cost, newest, digests })
     }
 
     fn is_whole(&self) -> bool {
@@ -197,6 +202,7 @@ fn as_json(found: &Found) -> Value {
         "can_be_repaired": scan.can_be_repaired,
         "loss": loss,
         "leftovers": scan.leftovers,
+        "digests": found.digests,
         "repaired": repaired.done,
     })
 }
@@ -216,6 +222,9 @@ fn as_text(dir: &Path, found: &Found) -> String {
     }
     let writer = if found.in_use { "a server that runs" } else { "an unclean stop" };
     lines.push(format!("tail: {}", describe(&scan.tail, scan.segments.last(), writer)));
+    if found.digests > 0 {
+        lines.push(format!("digests of slots in the log: {}", found.digests));
+    }
     for path in &scan.leftovers {
         lines.push(format!("unfinished (the next start removes it): {}", path.display()));
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::check::{check_journal_text, check_not_empty};
 use super::cluster::ClusterMember;
 use super::{Arguments, Check, Error, NamedKeys};
+use crate::limits::COMPARED_DIGESTS_MAX;
 
 /// Arguments of `report`: who the standby is, and how far it has come.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +32,21 @@ pub struct Report {
     /// Age of its newest snapshot, in ms; absent if there is none, or its age is not known.
     #[serde(default)]
     pub snapshot_age_ms: Option<u64>,
+    /// Digests of the log that it has compared with its own: the newest ones, and those that
+    /// differed. At most [`COMPARED_DIGESTS_MAX`].
+    #[serde(default)]
+    pub digests: Vec<ComparedDigest>,
+}
+
+/// A digest of a slot in the log, and the one of the standby.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComparedDigest {
+    /// LSN of the record behind which both are.
+    pub lsn: u64,
+    /// The digest of the standby.
+    pub own: u64,
+    /// The digest in the log, which the active has written.
+    pub active: u64,
 }
 
 impl Check for Report {
@@ -44,6 +60,9 @@ impl Check for Report {
         ];
         for (name, text) in texts {
             check_journal_text(name, text)?;
+        }
+        if self.digests.len() > COMPARED_DIGESTS_MAX {
+            return Err(Error::invalid("digests: too many"));
         }
         check_not_empty("member", &self.member)
     }
@@ -61,6 +80,10 @@ impl Arguments for Report {
 pub struct ReportReply {
     /// The members as the active knows them, by name.
     pub members: Vec<ClusterMember>,
+    /// LSN of a digest in which this standby differs from the active, while another one does not:
+    /// its data is wrong.
+    #[serde(default)]
+    pub wrong_at: Option<u64>,
 }
 
 #[cfg(test)]
@@ -70,6 +93,8 @@ draw! {
             format!("m{}", choices.draw::<u16>())
         },
         address, admin, version, format, lsn, durable_lsn, role, journal, snapshot_age_ms,
+        digests,
     }
-    ReportReply { members }
+    ComparedDigest { lsn, own, active }
+    ReportReply { members, wrong_at }
 }

@@ -126,6 +126,10 @@ settings! {
     /// Start with the intact part of a damaged log or snapshot; writes may be lost
     #[arg(value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     allow_damage = "false";
+    /// Write a digest of a part of the data into the log each second; a start compares them, and
+    /// members always do
+    #[arg(value_parser = ["on", "off"])]
+    probe = "off";
     /// Level of messages: off, error, warn, info, debug, trace, or directives like
     /// `info,chatshard::net=debug`
     #[arg(value_name = "LEVEL")]

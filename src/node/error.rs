@@ -42,6 +42,19 @@ pub enum StoreError {
         /// Advice for the operator. For damage it says what accepting it costs.
         advice: String,
     },
+    /// The replay of the log differs from a digest in it.
+    #[error(
+        "{path}: {what}. The run that wrote the digest or this one computed wrong: a bug, or bad \
+         memory\nNothing was changed. Start again, on another machine if it stays; if the version \
+         of the program has changed since, start the one before. --allow-damage accepts what this \
+         run computes"
+    )]
+    Differs {
+        /// The data directory.
+        path: PathBuf,
+        /// Which slot differs, and where.
+        what: String,
+    },
     /// The identity file is damaged.
     #[error(
         "damaged: {0}\nNothing was changed. No flag goes on without this file; restore a backup"

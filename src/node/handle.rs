@@ -79,6 +79,8 @@ impl Handle {
         }
         self.node.complete_stats(&mut stats);
         input.wall_clock_ahead_ms = self.node.clock.behind_wall();
+        let figures = self.node.probes.figures();
+        input.probes = (figures.compared(), figures.differences());
         let journal = self.node.journal_metrics();
         MetricsInput { stats: Some(stats), journal, ..input }
     }

@@ -6,15 +6,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Sender;
+use snapshot::Lsn;
 use tokio::sync::oneshot;
 
 use super::clock::shared::SharedClock;
+use super::digest_votes::DigestVerdict;
 use super::known_members::StandbyLag;
-use super::log::Log;
+use super::log::{Log, LogMode};
 use super::mailbox::{Control, Mailbox};
 use super::membership::{HandoverRequest, MemberRole, Membership};
 use super::memory::Memory;
 use super::offload::Offload;
+use super::probes::Probes;
 use super::snapshot_requests::{SnapshotRequest, SnapshotStatus};
 use super::standby_reads::{LetsIn, OnStandby};
 use super::watch::WatchHub;
@@ -27,6 +30,7 @@ use crate::command::{Error, Kind, Outcome, Reply};
 use crate::journal::names::ActiveMember;
 use crate::limits::SLOTS;
 use crate::metrics::JournalMetrics;
+use crate::throttle::throttled;
 use crate::types::{KeyHasher, ShardCount, ShardId};
 
 /// What all threads of a node share.
@@ -45,6 +49,8 @@ pub struct NodeInfo {
     pub watch: Arc<WatchHub>,
     /// Runs long work on the offload thread.
     pub offload: Offload,
+    /// Digests of slots, hashed and compared.
+    pub probes: Probes,
     /// Sends requests to the snapshot thread.
     pub snapshots: Sender<SnapshotRequest>,
     /// Figures of the snapshots, for `stats`.
@@ -118,6 +124,14 @@ impl NodeInfo {
         }
     }
 
+    /// Whether this node may write digests of slots: it decides, and its log takes writes.
+    pub(super) fn may_probe(&self) -> bool {
+        self.log.mode() != LogMode::Off
+            && !self.stopping.load(Ordering::Acquire)
+            && self.refusal().is_none()
+            && self.hands_over(Kind::Detail).is_none()
+    }
+
     /// Begins a handover that the core of `shard` was asked for.
     ///
     /// # Errors
@@ -181,6 +195,7 @@ impl NodeInfo {
             role: role.into(),
             journal: member.journal,
             snapshot_age_ms: self.snapshot_status.age_ms(),
+            digests: self.probes.compared(),
         })
     }
 
@@ -195,8 +210,58 @@ impl NodeInfo {
         if report.member == member.names.member {
             return Err(Error::invalid("report: two members have this name"));
         }
+        let difference = member.vote(&report.member, &report.digests);
+        let name = report.member.clone();
         member.heard(self.clock.boot(), self.log.applied_by_all(), report);
-        Ok(Reply::Report(ReportReply { members: self.cluster().members }))
+        let wrong_at = difference.and_then(|difference| self.judge(&name, difference));
+        Ok(Reply::Report(ReportReply { members: self.cluster().members, wrong_at }))
+    }
+
+    /// Takes the active's reply to a report of this standby.
+    pub fn told(&self, reply: ReportReply) {
+        let Some(member) = &self.member else { return };
+        member.told(self.clock.boot(), reply.members);
+        // The active may speak of what this process had before it copied the data.
+        let wrong_at = reply.wrong_at.map(Lsn);
+        if let Some(lsn) = wrong_at.filter(|lsn| self.probes.differs_at(*lsn)) {
+            member.set_wrong(lsn);
+        }
+    }
+
+    /// Judges a difference of a standby from this active. Returns its LSN if the standby is wrong.
+    fn judge(&self, standby: &str, (lsn, verdict): (Lsn, DigestVerdict)) -> Option<u64> {
+        match verdict {
+            DigestVerdict::Active => {
+                throttled!(
+                    error,
+                    standby,
+                    lsn = lsn.0,
+                    "the data of a standby is wrong: another one has what this active has"
+                );
+                return Some(lsn.0);
+            }
+            DigestVerdict::Standbys => {
+                // The standby has the data of another one.
+                let handed = self.hand_over(ShardId(0), Handover { to: Some(standby.to_owned()) });
+                let refused = handed.err().map(|error| error.to_string());
+                throttled!(
+                    error,
+                    lsn = lsn.0,
+                    to = standby,
+                    refused,
+                    "the data of this active is wrong: two standbys agree on other data; it hands \
+                     over"
+                );
+            }
+            DigestVerdict::Open => throttled!(
+                error,
+                standby,
+                lsn = lsn.0,
+                "the data of this active and of a standby differ, and no third member tells which \
+                 is right"
+            ),
+        }
+        None
     }
 
     /// The members of the journal, as far as this node knows them.

@@ -4,7 +4,7 @@
 //! - What is not known is `None`, never 0. What only an active knows is forgotten with its stint.
 //! - Counters live as long as the process, over all of its stints.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ pub struct JournalFigures {
     takeover_ms: AtomicU64,
     /// Time that each batch took to get into the journal.
     appends: Mutex<Durations>,
+    /// Whether this process has copied data because its own was wrong.
+    has_copied: AtomicBool,
 }
 
 impl Default for JournalFigures {
@@ -62,6 +64,7 @@ impl Default for JournalFigures {
             takeovers: Default::default(),
             takeover_ms: AtomicU64::new(UNKNOWN),
             appends: Mutex::default(),
+            has_copied: AtomicBool::new(false),
         }
     }
 }
@@ -122,6 +125,11 @@ impl JournalFigures {
     pub(super) fn forget_kept(&self) {
         self.retained_bytes.store(UNKNOWN, Ordering::Relaxed);
         self.copies.store(UNKNOWN, Ordering::Relaxed);
+    }
+
+    /// Whether data that is wrong may be replaced by a copy: once in a process.
+    pub(super) fn may_copy_wrong_data(&self) -> bool {
+        !self.has_copied.swap(true, Ordering::Relaxed)
     }
 
     pub(super) fn note_trim(&self) {

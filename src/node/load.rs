@@ -14,6 +14,7 @@ use snapshot::Lsn;
 use crate::shard::Shard;
 use crate::shard::decode::BadRecord;
 use crate::shard::events::slot_of;
+use crate::shard::machine::Comparison;
 use crate::types::ShardCount;
 
 /// How many bytes the reader gathers for a shard before it hands them over.
@@ -28,6 +29,29 @@ enum Job {
     Record(Lsn),
 }
 
+/// What a replay found of the digests in the log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DigestsCompared {
+    /// How many digests were compared.
+    pub count: u64,
+    /// Those that are not what the replay made of the same records.
+    pub differences: Vec<Comparison>,
+}
+
+impl DigestsCompared {
+    fn note(&mut self, comparison: Comparison) {
+        self.count += 1;
+        if !comparison.is_equal() {
+            self.differences.push(comparison);
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.count += other.count;
+        self.differences.extend(other.differences);
+    }
+}
+
 #[derive(Default)]
 struct Feed {
     bytes: Vec<u8>,
@@ -38,7 +62,8 @@ struct Feed {
 pub struct Feeder {
     shards: ShardCount,
     lanes: Vec<(Feed, Sender<Feed>)>,
-    verdicts: Receiver<Result<(), BadRecord>>,
+    verdicts: Receiver<Result<DigestsCompared, BadRecord>>,
+    compared: DigestsCompared,
 }
 
 impl Feeder {
@@ -66,7 +91,15 @@ impl Feeder {
         // A shard that has failed closes its channel. Its verdict has the reason.
         _ = self.lanes.iter_mut().try_for_each(hand_over);
         self.lanes.clear();
-        self.verdicts.iter().collect::<Result<(), BadRecord>>().map_err(|error| error.to_string())
+        for verdict in &self.verdicts {
+            self.compared.add(verdict.map_err(|error| error.to_string())?);
+        }
+        Ok(())
+    }
+
+    /// What the shards found of the digests in the log. The caller asks after the verdict.
+    pub fn compared(&self) -> &DigestsCompared {
+        &self.compared
     }
 
     fn put(&mut self, piece: Job, bytes: &[u8]) -> Result<(), String> {
@@ -109,7 +142,8 @@ pub fn load<T>(
             }));
         }
         drop(tell);
-        let mut feeder = Feeder { shards: count, lanes, verdicts };
+        let compared = DigestsCompared::default();
+        let mut feeder = Feeder { shards: count, lanes, verdicts, compared };
         let read = read(&mut feeder);
         drop(feeder);
         let loaded = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
@@ -117,8 +151,9 @@ pub fn load<T>(
     })
 }
 
-fn take(shard: &mut Shard, feeds: &Receiver<Feed>) -> Result<(), BadRecord> {
+fn take(shard: &mut Shard, feeds: &Receiver<Feed>) -> Result<DigestsCompared, BadRecord> {
     let mut counted = false;
+    let mut compared = DigestsCompared::default();
     for feed in feeds {
         let mut rest = feed.bytes.as_slice();
         for (piece, len) in feed.pieces {
@@ -135,6 +170,12 @@ fn take(shard: &mut Shard, feeds: &Receiver<Feed>) -> Result<(), BadRecord> {
                         shard.recount()?;
                     }
                     shard.replay(bytes).map_err(|error| about(&format!("record {lsn}"), &error))?;
+                    if let Some(capture) = shard.take_probe(lsn) {
+                        shard.hashed_in_replay(capture.digest());
+                    }
+                    if let Some(comparison) = shard.take_comparison() {
+                        compared.note(comparison);
+                    }
                 }
             }
         }
@@ -142,7 +183,7 @@ fn take(shard: &mut Shard, feeds: &Receiver<Feed>) -> Result<(), BadRecord> {
     if !counted {
         shard.recount()?;
     }
-    Ok(())
+    Ok(compared)
 }
 
 fn about(what: &str, error: &BadRecord) -> BadRecord {

@@ -23,6 +23,7 @@ use tracing::{error, info, warn};
 use super::log::{JOINED_BYTES_MAX, Log, LogMode, LogState, Orders};
 use super::sink::{Sink, SinkError};
 use super::watch::WatchHub;
+use crate::shard::events::is_probe;
 use crate::throttle::Episode;
 
 /// How many spare batches the queue keeps. Each has a capacity of up to twice [`JOINED_BYTES_MAX`].
@@ -256,16 +257,23 @@ impl<S: Sink> LogThread<S> {
         self.recover();
     }
 
-    /// Drops the batches that will never be written, because the log is poisoned.
+    /// Drops the batches that will never be written, because the log is poisoned. Probes do not
+    /// count.
     fn drop_unwritten(&mut self) {
         let (mut bytes, mut records) = (0, 0);
         for batch in self.unwritten.drain(..) {
             bytes += batch.len_bytes();
-            records += u64::try_from(batch.count()).unwrap_or(u64::MAX);
+            let of_clients = batch.payloads().filter(|record| !is_probe(record));
+            records += u64::try_from(of_clients.count()).unwrap_or(u64::MAX);
         }
         self.log.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.log.counts.dropped.fetch_add(records, Ordering::Relaxed);
-        error!(records, "records are dropped that the log could not take; none was acknowledged");
+        if records > 0 {
+            error!(
+                records,
+                "records are dropped that the log could not take; none was acknowledged"
+            );
+        }
     }
 
     /// The second half of a turn: syncs if a sync is due, and offers batches to `watch`. Returns

@@ -24,7 +24,7 @@ use super::frame_batch::FrameBatch;
 use crate::command::stats::ShardStats;
 use crate::command::{Command, Outcome};
 use crate::metrics::{Meter, Turns};
-use crate::shard::machine::SlotCapture;
+use crate::shard::machine::{SlotCapture, SlotDigest};
 use crate::shard::op::{Answer, Envelope, Op, ReplyTo};
 use crate::types::ShardId;
 
@@ -58,6 +58,10 @@ pub enum Control {
     Replay(Lsn, Arc<Batch>),
     /// Ends the present snapshot.
     EndSnapshot,
+    /// Begins a probe of the next slot of the core.
+    Probe,
+    /// The digest of a slot that the core has captured.
+    Probed(SlotDigest),
     /// Sends the figures of the core.
     WorkerReport(oneshot::Sender<WorkerReport>),
     /// Replies as soon as the core has no work under way.

@@ -102,6 +102,8 @@ pub enum AfterStint {
     Recover,
     /// It copies the data of another member: the journal has trimmed what it needs next.
     Copy,
+    /// It copies the data of the active: its own is wrong.
+    Replace,
     /// It recovers, and then does not claim at once behind its own release.
     HandedOver {
         /// Epoch of the stint that it released.
@@ -115,7 +117,7 @@ impl AfterStint {
     pub fn handed_over(self) -> Option<u64> {
         match self {
             Self::HandedOver { epoch } => Some(epoch),
-            Self::Recover | Self::Copy => None,
+            Self::Recover | Self::Copy | Self::Replace => None,
         }
     }
 }
@@ -349,6 +351,9 @@ impl Common {
             warn!(last_lsn = have.0, "the journal begins behind what this member has");
             return self.end(applying.disk, AfterStint::Copy);
         }
+        if let Some(lsn) = self.member.wrong_at() {
+            return self.copy_once(applying, lsn);
+        }
         let failed = self.member.failure();
         let end = applying.standby.end().map(ToString::to_string);
         if let Some(why) = failed.or(end) {
@@ -368,6 +373,17 @@ impl Common {
             }
             Err(why) => self.fail(applying, why),
         }
+    }
+
+    /// Replaces the data of this member, which is wrong, by that of the active. If it is wrong again in this
+    /// process, it waits for an operator.
+    fn copy_once<D: Disk>(&self, applying: Applying<D>, lsn: Lsn) -> Stage<D> {
+        if !self.member.figures.may_copy_wrong_data() {
+            let why = "its data is wrong again, after it was copied: a bug, or bad memory";
+            return self.fail(applying, format!("{why} (digest at LSN {lsn})"));
+        }
+        error!(lsn = lsn.0, "the data of this member is wrong; it copies that of the active");
+        self.end(applying.disk, AfterStint::Replace)
     }
 
     /// Whether a claim is due, and no other member has more than the engine shows.
@@ -646,6 +662,7 @@ impl Common {
         self.member.set_active(active.clone());
         let now = self.now();
         self.member.lease(now.saturating_add(writer.lease_left(now)));
+        self.member.begin_votes(self.node.log.tail());
         self.member.set_role(MemberRole::Active);
         self.node.log.wake_shards();
         let why = TakeoverWhy::of(applying.standby.reader().is_released());

@@ -20,13 +20,14 @@ use std::time::Duration;
 use snapshot::{Lsn, Planted, is_planted};
 
 use super::claim_check::{BEFORE_RESTART, ClaimCheck, ClaimRound};
+use super::digest_votes::{DigestVerdict, DigestVotes};
 use super::identity::KnownJournal;
 use super::journal_figures::JournalFigures;
 use super::known_members::{KnownMembers, StandbyLag};
 use super::standby_reads::{LetsIn, OnStandby};
 use crate::command::cluster::ClusterMember;
 use crate::command::error::Moved;
-use crate::command::report::Report;
+use crate::command::report::{ComparedDigest, Report};
 use crate::command::{Error, ErrorCode, Kind};
 use crate::journal::client::EngineSpace;
 use crate::journal::names::{ActiveMember, MemberNames};
@@ -112,6 +113,9 @@ pub struct Membership {
     failure: OnceLock<String>,
     space: EngineSpace,
     known: Mutex<KnownMembers>,
+    votes: Mutex<DigestVotes>,
+    /// LSN of a digest that shows that this standby's data is wrong; 0 without one.
+    wrong_at: AtomicU64,
     /// What other members must say before this one claims.
     pub claim_check: ClaimCheck,
     /// Whether the active refuses writes, because too few copies allow no trim.
@@ -143,6 +147,8 @@ impl Membership {
             failure: OnceLock::new(),
             space: EngineSpace::default(),
             known: Mutex::default(),
+            votes: Mutex::default(),
+            wrong_at: AtomicU64::new(0),
             claim_check: ClaimCheck::default(),
             lacks_copies: AtomicBool::new(false),
             hands_over: AtomicBool::new(false),
@@ -263,8 +269,37 @@ impl Membership {
         self.known().hear(now, committed, report);
     }
 
+    fn votes(&self) -> MutexGuard<'_, DigestVotes> {
+        // No code that can panic runs under this lock.
+        self.votes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to count what standbys say of the digests behind this record.
+    pub(super) fn begin_votes(&self, before: Lsn) {
+        self.votes().begin(before);
+    }
+
+    /// Takes what a standby says of digests. Returns its newest difference from this active.
+    pub(super) fn vote(
+        &self,
+        standby: &str,
+        compared: &[ComparedDigest],
+    ) -> Option<(Lsn, DigestVerdict)> {
+        self.votes().take(standby, compared)
+    }
+
+    /// Notes that the data of this standby is wrong, as its digest behind this record shows.
+    pub(super) fn set_wrong(&self, lsn: Lsn) {
+        self.wrong_at.store(lsn.0, Ordering::Release);
+    }
+
+    /// The LSN of a digest that shows that the data of this standby is wrong, if one does.
+    pub(super) fn wrong_at(&self) -> Option<Lsn> {
+        Some(Lsn(self.wrong_at.load(Ordering::Acquire))).filter(|lsn| lsn.0 > 0)
+    }
+
     /// Notes the members that the active named in its reply to a report.
-    pub fn told(&self, now: Duration, members: Vec<ClusterMember>) {
+    pub(super) fn told(&self, now: Duration, members: Vec<ClusterMember>) {
         self.known().told(now, members);
     }
 

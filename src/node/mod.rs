@@ -12,6 +12,7 @@
 //! - [`start`]: recovers the data and begins the threads
 //! - [`handle`]: runs commands of callers that are not connections of the TCP door
 //! - [`snapshotter`]: takes snapshots while the node serves requests
+//! - [`prober`]: hashes slots for probes, and says which one is next
 //! - [`worker`]: the thread of one core
 //! - [`info`]: the state that all threads share
 //! - [`log_thread`]: writes and syncs the log
@@ -27,6 +28,7 @@
 //! - [`standby_reads`]: what a standby replies to, and how old the state is that it replies from
 //! - [`claim_check`]: what other members must say before a standby claims
 //! - [`known_members`]: what a member knows of the others
+//! - `digest_votes`: which member is wrong when their data differs
 //! - [`journal_figures`]: figures of the journal, for metrics
 //! - [`watch`]: the stream of changes
 //! - [`log`]: the queue of records that all shards fill, and how far the log has come
@@ -39,6 +41,7 @@
 //! - [`clock`]: the time that commands and idempotency keys use
 //! - [`memory`]: decides whether there is room for more chats and members
 //! - [`offload`]: runs long work that needs no shard
+//! - [`probes`]: slots to be hashed, and what was compared
 //!
 //! What handles the data directory, mostly before the threads begin:
 //! - [`restore`]: makes a copy of a data directory ready for service
@@ -60,6 +63,7 @@ pub mod claim_check;
 pub mod clock;
 pub mod commit_gate;
 mod core_turns;
+mod digest_votes;
 pub mod error;
 pub mod first_member;
 pub mod frame_batch;
@@ -84,6 +88,8 @@ pub mod member_thread;
 pub mod membership;
 pub mod memory;
 pub mod offload;
+pub mod prober;
+pub mod probes;
 pub mod responder;
 pub mod restore;
 pub mod rights;

@@ -28,6 +28,8 @@ use super::member_thread::{AfterStint, MemberParts, MemberThread};
 use super::membership::Membership;
 use super::memory::Memory;
 use super::offload::{self, Offload};
+use super::prober::Prober;
+use super::probes::{ProbeFigures, ProbeJob, Probes};
 use super::rights;
 use super::snapshot_requests::SnapshotRequest;
 use super::snapshotter::{Covered, SnapshotPolicy, Snapshotter};
@@ -66,6 +68,10 @@ pub struct NodeOptions {
     pub memory_max: Option<u64>,
     /// The journal that the node is a member of. `None`: it has none.
     pub journal: Option<JournalOptions>,
+    /// Whether a node without a journal writes digests of its slots; a member always does.
+    pub probe: bool,
+    /// Counters of this process for digests that were compared.
+    pub probe_figures: Arc<ProbeFigures>,
     /// Whether each core's thread is pinned to its core.
     pub pin: bool,
 }
@@ -183,8 +189,13 @@ impl Node {
     pub fn start(options: &NodeOptions, store: Store, recovered: Recovered) -> io::Result<Self> {
         let (snapshots, requests) = unbounded();
         let (offload, work) = Offload::new();
-        let info = shared(options, &store, &recovered, snapshots, offload)?;
-        let covered = Covered::by(recovered.snapshot.as_ref(), recovered.replayed_bytes);
+        let (probes, captures) = Probes::new(Arc::clone(&options.probe_figures));
+        probes.figures().replayed(&recovered.digests);
+        let info = shared(options, &store, &recovered, snapshots, offload, probes)?;
+        // An accepted difference is replayed at each start, until a snapshot is behind it.
+        let is_accepted = options.journal.is_none() && !recovered.digests.differences.is_empty();
+        let snapshot = recovered.snapshot.as_ref().filter(|_| !is_accepted);
+        let covered = Covered::by(snapshot, recovered.replayed_bytes);
         let snapshotter = Snapshotter::new(
             store.disk(),
             store.identity.node_id,
@@ -205,6 +216,9 @@ impl Node {
         let watch = start_watch(&info, &store)?;
         let snapshotter = start_snapshotter(snapshotter, options.mode)?;
         start_offload(work)?;
+        if options.probe || options.journal.is_some() {
+            start_prober(&info, captures)?;
+        }
         let (end, ended) = watch::channel(false);
         let shards = recovered.shards.into_iter();
         let cores = shards.map(|shard| start_core(shard, &info, options.pin, ended.clone()));
@@ -229,6 +243,7 @@ fn shared(
     recovered: &Recovered,
     snapshots: Sender<SnapshotRequest>,
     offload: Offload,
+    probes: Probes,
 ) -> io::Result<Arc<NodeInfo>> {
     let memory = Memory::new(options.memory_max);
     memory.check()?;
@@ -251,6 +266,7 @@ fn shared(
         memory: Arc::new(memory),
         mailboxes,
         offload,
+        probes,
         snapshots,
         snapshot_status: Arc::default(),
         data_dir: store.dir.clone(),
@@ -314,6 +330,16 @@ fn start_offload(work: Receiver<offload::Job>) -> io::Result<()> {
     thread::Builder::new().name("offload".into()).spawn(move || {
         lower_priority();
         offload::serve(&work);
+    })?;
+    Ok(())
+}
+
+/// Begins the thread that hashes captures of probes. It ends with the node, and no stop waits for it.
+fn start_prober(info: &Arc<NodeInfo>, captures: Receiver<ProbeJob>) -> io::Result<()> {
+    let prober = Prober::new(info, captures);
+    thread::Builder::new().name("probe".into()).spawn(move || {
+        lower_priority();
+        prober.run();
     })?;
     Ok(())
 }

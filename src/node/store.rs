@@ -28,7 +28,7 @@ use tracing::{debug, error, info, warn};
 
 use super::error::StoreError;
 use super::identity::{AtRisk, IDENTITY_FILE, IDENTITY_VERSION, Identity, IdentityFile};
-use super::load::load;
+use super::load::{DigestsCompared, load};
 use super::loss::{NewestTime, cost, described, kept_until};
 use super::rights::{advice_in, create_private};
 use super::swap;
@@ -36,6 +36,8 @@ use crate::shard::Shard;
 use crate::types::{KeyHasher, ShardCount, TimeMs};
 
 const LOCK_FILE: &str = "lock";
+/// How many differences from digests of the log a start writes one by one.
+const DIFFERENCES_LOGGED: usize = 10;
 /// Advice for a member whose data is damaged.
 const WIPE_ADVICE: &str = "Wipe the directory and start the node: it copies the data of the active";
 
@@ -80,6 +82,8 @@ pub struct Recovered<D: Disk = HeldDirectory> {
     pub snapshot: Option<SnapshotInfo>,
     /// How many bytes of records after the snapshot were replayed.
     pub replayed_bytes: u64,
+    /// What the replay found of the digests in the log.
+    pub digests: DigestsCompared,
     /// LSN of the newest record.
     pub last: Lsn,
     /// When an idempotency key was last used, in the time by which idempotency keys age. `None` if
@@ -181,6 +185,8 @@ impl<D: Disk> Store<D> {
         }
         let newest = RefCell::new(NewestTime::default());
         let replayed_bytes = Cell::new(0_u64);
+        let digests = RefCell::new(DigestsCompared::default());
+        let may_differ = options.allow_damage || self.identity.member.is_some();
         let (mut loaded, opened) = load(empty, shards, |feeder| {
             // The callbacks run one after the other, never at the same time.
             let feeder = RefCell::new(feeder);
@@ -197,10 +203,24 @@ impl<D: Disk> Store<D> {
                     }
                     feeder.borrow_mut().record(lsn, record)
                 },
-                || feeder.borrow_mut().verdict(),
+                || {
+                    let mut feeder = feeder.borrow_mut();
+                    feeder.verdict()?;
+                    digests.replace(feeder.compared().clone());
+                    match feeder.compared().differences.first() {
+                        Some(first) if !may_differ => Err(first.to_string()),
+                        _ => Ok(()),
+                    }
+                },
             )
         });
-        let opened = opened.map_err(|error| self.refusal(error))?;
+        let digests = digests.into_inner();
+        let opened = opened.map_err(|error| match digests.differences.first() {
+            Some(first) if !may_differ => {
+                StoreError::Differs { path: self.dir.clone(), what: first.to_string() }
+            }
+            _ => self.refusal(error),
+        })?;
         let may_have_lost = match self.identity.at_risk {
             AtRisk::Nothing => false,
             AtRisk::Unclean => !opened.clean,
@@ -211,6 +231,8 @@ impl<D: Disk> Store<D> {
             None
         } else if may_have_lost || !opened.repaired.is_empty() {
             Some("what they were told may have been lost")
+        } else if !digests.differences.is_empty() {
+            Some("what they were told may have been wrong")
         } else if self.is_copy {
             Some("this directory is a copy, and may be behind what they were told")
         } else {
@@ -222,6 +244,7 @@ impl<D: Disk> Store<D> {
         let identity_file = Arc::new(IdentityFile::new(self.disk.clone(), path, identity));
         loaded.iter_mut().for_each(|shard| shard.set_incarnation(incarnation));
         self.log_findings(&opened, newest.into_inner().time());
+        log_differences(&digests);
         let mut writer = opened.writer;
         if let Some(writer) = &mut writer {
             writer.set_baseline_keeper(identity_file.clone());
@@ -233,6 +256,7 @@ impl<D: Disk> Store<D> {
             writer,
             snapshot: opened.snapshot,
             replayed_bytes: replayed_bytes.get(),
+            digests,
             last: opened.last_lsn,
             newest_key,
             identity_file,
@@ -363,6 +387,17 @@ impl<D: Disk> Store<D> {
             write(&self.disk, &self.dir.join(IDENTITY_FILE), &identity)?;
         }
         Ok(identity)
+    }
+}
+
+/// Logs the first differences from digests of the log, and how many there are.
+fn log_differences(digests: &DigestsCompared) {
+    for difference in digests.differences.iter().take(DIFFERENCES_LOGGED) {
+        error!("{difference}");
+    }
+    if !digests.differences.is_empty() {
+        let (differences, compared) = (digests.differences.len(), digests.count);
+        error!(differences, compared, "the replay differs from digests of the log, and counts");
     }
 }
 

@@ -19,6 +19,7 @@
 //! - Each responder gets exactly one outcome.
 
 pub mod fast_path;
+mod probing;
 mod requests;
 mod standby;
 
@@ -141,10 +142,12 @@ pub struct Worker {
 
 impl Worker {
     /// A worker for a recovered shard, which decides nothing before [`LocalWorker::start`]. `seed`
-    /// makes the random ids of the router differ from run to run.
+    /// makes the random ids of the router, and the slot that is probed first, differ from run to
+    /// run.
     pub fn new(mut shard: Shard, node: Arc<NodeInfo>, seed: u64) -> Self {
         let shard_id = shard.id();
         let cores = usize::from(node.shards.get());
+        shard.probe_from(seed);
         match node.log.mode() {
             LogMode::Off => shard.leave_records_empty(),
             _ => shard.spread_snapshots(),

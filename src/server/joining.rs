@@ -1,4 +1,5 @@
-//! Copies the data of another member, when the journal has trimmed what this one needs next.
+//! Copies the data of another member, when the journal has trimmed what this one needs next, or when
+//! its own data is wrong.
 //!
 //! The newest active has all data. It is named by the base of the trim, or by a later claim. A
 //! thread of its own downloads from its admin listener, verifies, and puts the copy in its place.
@@ -52,6 +53,9 @@ pub(super) struct JoinParts {
     pub(super) own: MemberNames,
     /// How this member shows itself to others.
     pub(super) access: MemberAccess,
+    /// Whether the own data is wrong. Then it is replaced by that of the newest active, even if the
+    /// journal has everything.
+    pub(super) is_wrong: bool,
 }
 
 /// Why an attempt failed.
@@ -178,6 +182,7 @@ async fn attempt(parts: &JoinParts, progress: &JoinProgress) -> Result<(), Troub
     let disk = lock.disk(dir);
     let journal = Identity::read(&disk, &dir.join(IDENTITY_FILE))?.0.node_id;
     let active = match read_base(client, journal)? {
+        _ if parts.is_wrong => read_to_end(client, journal)?.active,
         Some(base) => base.active,
         // Nothing is trimmed: the journal itself has all.
         None if read_origin(client)?.first == Lsn(1) => return Ok(()),

@@ -83,7 +83,7 @@ impl Reports {
         };
         let replied = client.call(report.into()).await.map_err(|error| error.to_string())?;
         if let Reply::Report(reply) = replied {
-            member.told(node.clock.boot(), reply.members);
+            node.told(reply);
         }
         self.connected = Some((names.tcp, client));
         Ok(Reported::Yes)

@@ -14,6 +14,7 @@
 //! - [`forgetting`]: the bound on what the shard remembers of users
 //! - [`capture`]: the walk over the slots for a snapshot
 //! - [`restore`]: blocks of a snapshot become slots again
+//! - [`probes`]: digests of slots, written or compared
 //! - [`prefetch`]: memory is read before it is needed
 //! - [`reads`]: `list` and `detail` on the fast path
 //!
@@ -29,22 +30,26 @@ mod first_answers;
 mod forgetting;
 mod outbox;
 pub(super) mod prefetch;
+mod probes;
 mod reads;
 mod restore;
 mod slots;
 
 use capture::CaptureWalk;
-pub use capture::SlotCapture;
+pub use capture::{SlotCapture, SlotDigest};
 use first_answers::Answers;
 pub(super) use first_answers::Remembered;
 use forgetting::Fading;
 use outbox::Outbox;
 pub use prefetch::PrefetchKeys;
+pub use probes::Comparison;
+use probes::Probing;
 use restore::Restoring;
 pub(super) use slots::{Slots, check_version};
+use snapshot::{Planted, is_planted};
 
 use super::decode::{BadRecord, hash_in};
-use super::events::{self, Decision};
+use super::events::{self, Decision, Event};
 use super::op::Output;
 use super::state::SlotState;
 use crate::command::Error;
@@ -84,6 +89,7 @@ pub struct Shard {
     fading: Fading,
     walk: CaptureWalk,
     restoring: Restoring,
+    probes: Probing,
     /// Whether records are empty and only counted; see [`Self::leave_records_empty`].
     leaves_records_empty: bool,
     commands: u64,
@@ -104,6 +110,7 @@ impl Shard {
             fading: Fading::new(shards.get()),
             walk: CaptureWalk::default(),
             restoring: Restoring::default(),
+            probes: Probing::default(),
             leaves_records_empty: false,
             commands: 0,
         }
@@ -168,7 +175,12 @@ impl Shard {
     /// If the record cannot be decoded, does not fit the slot, or skips a slot sequence. Each means
     /// damage.
     pub fn replay(&mut self, record: &[u8]) -> Result<(), BadRecord> {
-        let (slot, seq, event) = events::decode(record)?;
+        let (slot, seq, mut event) = events::decode(record)?;
+        if let Event::Advanced(event) = &mut event
+            && is_planted(Planted::ReplayAlters)
+        {
+            event.time = event.time.saturating_add(1);
+        }
         let have = self.slots.slot(slot)?.seq;
         if let Some(key) = event.key() {
             hash_in(slot, key, self.slots.hasher)?;
@@ -182,7 +194,11 @@ impl Shard {
                 slot.get()
             )));
         }
+        let probed = if let Event::Probed(probed) = &event { Some(probed.digest) } else { None };
         self.slots.apply(slot, |applier| event.apply(applier))?;
+        if let Some(probed) = probed {
+            self.probes.replayed(slot, probed, &self.slots);
+        }
         // Live, each turn of the worker frees delivered events. Replay has no turns, so it frees
         // them after each record.
         while self.slots.interner.drop_some() {}

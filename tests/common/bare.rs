@@ -10,6 +10,7 @@ use chatshard::node::log::{Log, LogMode};
 use chatshard::node::mailbox::Mailbox;
 use chatshard::node::memory::Memory;
 use chatshard::node::offload::Offload;
+use chatshard::node::probes::Probes;
 use chatshard::node::watch::WatchHub;
 use chatshard::types::{KeyHasher, ShardCount};
 use snapshot::Lsn;
@@ -31,6 +32,7 @@ pub fn node(shards: u16, mode: LogMode, clock: Source) -> Arc<NodeInfo> {
         memory: Arc::new(Memory::new(None)),
         snapshots: crossbeam::channel::unbounded().0,
         offload: Offload::new().0,
+        probes: Probes::new(Arc::default()).0,
         snapshot_status: Arc::default(),
         data_dir: "/nowhere".into(),
         clock: SharedClock::new(clock, None),

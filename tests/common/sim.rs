@@ -12,12 +12,13 @@ use chatshard::command::stats::Stats;
 use chatshard::command::{Command, Outcome, Reply};
 use chatshard::limits::IDEMPOTENCY_WINDOW_MS;
 use chatshard::router::Router;
-use chatshard::shard::machine::SlotCapture;
+use chatshard::shard::machine::{SlotCapture, SlotDigest};
 use chatshard::shard::op::{Answer, Envelope, Op, Output, ReplyTo};
 use chatshard::shard::state::FirstAnswer;
 use chatshard::shard::{Shard, events};
-use chatshard::types::{KeyHasher, ShardCount, ShardId, TimeMs};
+use chatshard::types::{KeyHasher, ShardCount, ShardId, Slot, TimeMs};
 use serde_json::Value;
+use snapshot::Lsn;
 
 use super::random::Random;
 
@@ -84,6 +85,10 @@ pub struct SimNode {
     snapshot: SimSnapshot,
     /// The weight for [`Shard::remember_at_least`], kept for new shards.
     remembers: Option<u64>,
+    /// The digest of the probe under way, which its second record has still to get.
+    probe: Option<SlotDigest>,
+    /// Digests of the log that the start compared.
+    compared: u64,
 }
 
 impl SimNode {
@@ -118,8 +123,17 @@ impl SimNode {
             states.iter_mut().for_each(|shard| shard.recount().unwrap());
         }
         // Some of these records are in the snapshot already, and the node must pass over them.
+        let mut compared = 0;
         for record in &log[snapshot.log_start / 2..] {
-            states[owner(record)].replay(record).unwrap();
+            let state = &mut states[owner(record)];
+            state.replay(record).unwrap();
+            if let Some(capture) = state.take_probe(Lsn(0)) {
+                state.hashed_in_replay(capture.digest());
+            }
+            if let Some(comparison) = state.take_comparison() {
+                assert!(comparison.is_equal(), "{comparison}");
+                compared += 1;
+            }
         }
         let lanes = usize::from(shards.get()).pow(2) * LANES_A_LINK;
         let routers = shards
@@ -144,6 +158,8 @@ impl SimNode {
             snapshot_number: 0,
             snapshot: SimSnapshot::default(),
             remembers: None,
+            probe: None,
+            compared,
         };
         for index in 0..node.states.len() {
             let mut out = Output::default();
@@ -397,6 +413,45 @@ impl SimNode {
             }
         }
         std::mem::take(&mut self.snapshot)
+    }
+
+    /// Ends the probe under way, or begins one of the slot of the newest other record.
+    pub fn probe(&mut self) {
+        if let Some(digest) = self.probe.take() {
+            self.at_shard_of(digest.slot, |shard, out| shard.end_probe(digest, out));
+            return;
+        }
+        let is_probe = |record: &&Vec<u8>| {
+            matches!(events::decode(record).unwrap().2, events::Event::Probed(_))
+        };
+        let Some(newest) = self.log.iter().rev().find(|record| !is_probe(record)) else { return };
+        let slot = events::slot_of(newest).unwrap();
+        self.begin_probe(slot);
+    }
+
+    fn begin_probe(&mut self, slot: Slot) {
+        let capture = self.at_shard_of(slot, |shard, out| {
+            shard.begin_probe(slot, out);
+            shard.take_probe(Lsn(0))
+        });
+        self.probe = capture.map(|capture| capture.digest());
+    }
+
+    /// Probes a slot, and returns its digest.
+    pub fn probe_slot(&mut self, slot: u16) -> u64 {
+        self.begin_probe(Slot::new(slot).unwrap());
+        let digest = self.probe.expect("the slot has a record").digest;
+        self.probe();
+        digest
+    }
+
+    fn at_shard_of<R>(&mut self, slot: Slot, work: impl FnOnce(&mut Shard, &mut Output) -> R) -> R {
+        self.at_shard(slot.shard(self.shards).0, work)
+    }
+
+    /// How many digests of its log the start of this node has compared.
+    pub fn compared(&self) -> u64 {
+        self.compared
     }
 
     /// The whole state, as a snapshot holds it: one text for each item and for each entry of a

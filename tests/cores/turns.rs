@@ -38,12 +38,13 @@ use chatshard::shard::machine::SlotCapture;
 use chatshard::shard::op::{Answer, Op, Output};
 use chatshard::types::{Flag, KeyHasher, ShardCount, ShardId, TimeMs};
 use serde_json::{Value, json};
+use snapshot::Lsn;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Semaphore;
 use tokio::task::{LocalSet, yield_now};
 
 use crate::bare::{self, SEED};
-use crate::lone_shard::{LoneShard, TO, operation};
+use crate::lone_shard::{HASHER, LoneShard, TO, operation};
 
 const NOW: u64 = 1_800_000_000_000;
 
@@ -541,4 +542,31 @@ fn a_snapshot_of_little_is_one_slice_and_one_of_much_has_bounded_ones() {
     let many = slices(20_000);
     assert!((30..60).contains(&many.len()), "{} slices", many.len());
     assert!(many.iter().all(|records| *records < 30_000), "{many:?}");
+}
+
+/// A probe holds the core of a giant no longer than a snapshot does: it copies heads, and shares
+/// chunks.
+#[test]
+fn a_probe_of_a_giant_copies_none_of_its_members() {
+    let mut shard = LoneShard::new(NOW);
+    let members = 9000;
+    let user = |n: usize| json!({"user_id": format!("user-{n:->60}"), "chat_id": "giant"});
+    let chats = json!([{"id": "giant", "type": 2, "creator_id": "m"}]);
+    let lines = json!({"chats": chats, "members": (0..members).map(user).collect::<Vec<_>>()});
+    let imported = shard.run(operation(command(Kind::Import, lines)));
+    assert!(matches!(imported, Answer::Done(Ok(_))));
+
+    let LoneShard { shard, out, .. } = &mut shard;
+    let mut captured = None;
+    let info = measure(|| {
+        shard.begin_probe(HASHER.slot("giant"), out);
+        captured = shard.take_probe(Lsn(0));
+    });
+    let captured = captured.expect("a capture");
+    assert!(captured.records() > 0, "it has the chat");
+    assert!(info.count_total < 64, "{} pieces of memory", info.count_total);
+    let digest = captured.digest();
+    drop(captured);
+    let info = measure(|| shard.end_probe(digest, out));
+    assert!(info.count_total < 8, "{} pieces of memory", info.count_total);
 }

@@ -599,8 +599,11 @@ fn every_record_lists_its_fields_in_their_position() {
         ("shard_stats", ("stats", "shards")),
     ]);
     // The same for those that only requests have.
-    let in_requests: HashMap<&str, (&str, &str)> =
-        HashMap::from([("since", ("sync", "since")), ("read_item", ("mark_read_many", "items"))]);
+    let in_requests: HashMap<&str, (&str, &str)> = HashMap::from([
+        ("since", ("sync", "since")),
+        ("read_item", ("mark_read_many", "items")),
+        ("compared_digest", ("report", "digests")),
+    ]);
     // The record `limits` has its fields in the section of the limits.
     let records = PAGE.matches("\n### Record `").count() + 1;
     assert_eq!(records, in_replies.len() + in_requests.len());

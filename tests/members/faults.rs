@@ -1,6 +1,8 @@
 //! The histories find the faults that are planted for them. This needs the feature
 //! `planted-faults`: `just planted-faults`.
 
+mod digests;
+
 use snapshot::Planted;
 use snapshot::planted::plant;
 
@@ -66,6 +68,11 @@ fn a_release_before_the_cores_have_finished() {
 #[test]
 fn a_format_that_a_member_does_not_read() {
     finds_by(upgrade::play, Planted::FormatUnread, &["and a member reads up to"]);
+}
+
+#[test]
+fn a_replay_that_changes_a_field() {
+    finds(Planted::ReplayAlters, &["differs from digests"]);
 }
 
 #[test]

@@ -211,6 +211,7 @@ pub struct Counts {
     stale_reads: u64,
     /// Changes that a standby showed to watchers.
     watched: u64,
+    compared: u64,
 }
 
 /// Plays one seed.
@@ -261,6 +262,7 @@ pub fn play(seed: u64) -> Result<Counts, Fault> {
         handovers: operator.done,
         stale_reads,
         watched: hoppers.iter().map(|hopper| hopper.of_standbys).sum(),
+        compared: world.members.iter().map(|member| member.probes.compared()).sum(),
     })
 }
 
@@ -406,11 +408,13 @@ fn three_members_keep_their_promises_whatever_happens() {
         all.handovers += counts.handovers;
         all.stale_reads += counts.stale_reads;
         all.watched += counts.watched;
+        all.compared += counts.compared;
     }
-    let Counts { takeovers, trims, begun_at_base, handovers, stale_reads, watched } = all;
+    let Counts { takeovers, trims, begun_at_base, handovers, stale_reads, watched, compared } = all;
     println!(
         "{takeovers} takeovers, {handovers} of them planned, {trims} trims, {begun_at_base} at the \
-         base, {stale_reads} reads and {watched} changes of standbys in {seeds:?}"
+         base, {stale_reads} reads and {watched} changes of standbys, {compared} digests compared in \
+         {seeds:?}"
     );
     let count = seeds.end - seeds.start;
     assert!(takeovers > count, "the members hardly ever take over");
@@ -419,4 +423,5 @@ fn three_members_keep_their_promises_whatever_happens() {
     assert!(begun_at_base > count, "hardly any life begins at the base");
     assert!(stale_reads > 20 * count, "standbys hardly ever reply to reads");
     assert!(watched > 20 * count, "watchers hardly ever get a change from a standby");
+    assert!(compared > 20 * count, "digests are hardly ever compared");
 }

@@ -32,12 +32,14 @@ use chatshard::node::member_thread::{AfterStint, MemberParts, MemberThread};
 use chatshard::node::membership::{MemberRole, Membership};
 use chatshard::node::memory::Memory;
 use chatshard::node::offload::Offload;
+use chatshard::node::prober::Prober;
+use chatshard::node::probes::{ProbeFigures, Probes};
 use chatshard::node::snapshotter::{Covered, SnapshotPolicy, Snapshotter};
 use chatshard::node::store::{Store, StoreOptions};
 use chatshard::node::watch::{WatchHub, WatchThread};
 use chatshard::node::worker::{LocalWorker, Worker};
 use chatshard::types::{KeyHasher, ShardCount, ShardId};
-use snapshot::{FaultyDisk, LogWriter, Lsn};
+use snapshot::{FaultyDisk, LogWriter, Lsn, Planted};
 use tokio::sync::oneshot;
 
 use crate::common::random::Random;
@@ -116,6 +118,14 @@ pub struct World {
     /// Lives that began when entries were trimmed, so at the base.
     pub begun_at_base: u64,
     pub reports: u64,
+    /// Members that were to replace their data, which is wrong.
+    pub copies: Vec<usize>,
+    /// Whether the active writes digests.
+    pub is_probed: bool,
+    /// Whether a difference is a fault.
+    pub may_differ: bool,
+    /// The one member that has this fault.
+    pub planted: Option<(usize, Planted)>,
     /// Whether questions to other members, and their answers, may be lost.
     pub loses_questions: bool,
     /// Reports on their way, each with the time of its arrival.
@@ -134,6 +144,8 @@ pub struct SimMember {
     /// The newest format that its program reads.
     pub reads: u32,
     pub figures: Arc<JournalFigures>,
+    /// Counts of digests that it has compared.
+    pub probes: Arc<ProbeFigures>,
 }
 
 /// One recovery, and what follows it.
@@ -144,6 +156,7 @@ pub struct Life {
     thread: MemberThread<FaultyDisk>,
     snapshotter: Snapshotter<FaultyDisk>,
     watch: WatchThread<FaultyDisk>,
+    prober: Prober,
     is_imaging: bool,
     is_counted: bool,
     /// Number of the newest round of questions before a claim that was asked.
@@ -189,6 +202,7 @@ impl World {
             is_new: true,
             reads: JOURNAL_FORMAT,
             figures: Arc::default(),
+            probes: Arc::default(),
         });
         let members = members.collect();
         Self {
@@ -199,6 +213,10 @@ impl World {
             takeovers: 0,
             begun_at_base: 0,
             reports: 0,
+            copies: Vec::new(),
+            is_probed: true,
+            may_differ: false,
+            planted: None,
             loses_questions: true,
             under_way: Vec::new(),
         }
@@ -239,10 +257,11 @@ impl World {
         }
         let drawn = self.random.draw();
         let clock = self.began + now;
+        self.plant(at);
         match &mut self.members[at].life {
             None => self.start(at)?,
             Some(life) => {
-                let over = life.step(drawn, clock);
+                let over = life.step(drawn, clock, self.is_probed);
                 if !life.is_counted && life.member.role() == MemberRole::Active {
                     life.is_counted = true;
                     self.takeovers += 1;
@@ -252,13 +271,31 @@ impl World {
                     life.settle();
                     let member = &mut self.members[at];
                     member.life = None;
-                    if let AfterStint::HandedOver { epoch } = next {
-                        member.handed_over = Some(epoch);
+                    match next {
+                        AfterStint::HandedOver { epoch } => member.handed_over = Some(epoch),
+                        AfterStint::Replace => self.copies.push(at),
+                        AfterStint::Recover | AfterStint::Copy => {}
                     }
                 }
             }
         }
+        if !self.may_differ && self.members[at].probes.differences() > 0 {
+            return Err(format!("member {at} differs from digests of the log"));
+        }
         self.check_roles()
+    }
+
+    /// Lets code that runs from now on have the fault of this member.
+    #[cfg(feature = "planted-faults")]
+    fn plant(&self, at: usize) {
+        if let Some((victim, fault)) = self.planted {
+            snapshot::planted::plant((victim == at).then_some(fault));
+        }
+    }
+
+    #[cfg(not(feature = "planted-faults"))]
+    fn plant(&self, _: usize) {
+        assert_eq!(self.planted, None, "it needs the feature planted-faults");
     }
 
     /// A member reports, or a report arrives. A third of them is lost, and others come late.
@@ -288,7 +325,7 @@ impl World {
         if let Some(told) = told.filter(|_| !self.one_in(3)) {
             RUNNING.set(told);
             if let Some(life) = &self.members[told].life {
-                life.member.told(life.info.clock.boot(), reply.members);
+                life.info.told(reply);
             }
         }
     }
@@ -523,6 +560,8 @@ impl Life {
             segment_bytes_max: 500 + seed % 4000,
         };
         let recovered = store.recover(shards, options, 1 + seed % 1000)?;
+        of.probes.replayed(&recovered.digests);
+        let (probes, captures) = Probes::new(Arc::clone(&of.probes));
         let mailboxes: Arc<[Mailbox]> = shards.all().map(|_| Mailbox::default()).collect();
         for mailbox in &*mailboxes {
             mailbox.applied.store(recovered.last.0, Ordering::Relaxed);
@@ -546,6 +585,7 @@ impl Life {
             memory: Arc::new(Memory::new(None)),
             snapshots,
             offload: Offload::new().0,
+            probes,
             snapshot_status: Arc::default(),
             data_dir: store.dir.clone(),
             clock: SharedClock::new(CLOCKS, recovered.newest_key),
@@ -554,6 +594,7 @@ impl Life {
             ended: AtomicBool::new(false),
             member: Some(Arc::clone(&member)),
         });
+        let prober = Prober::new(&info, captures);
         let policy = SnapshotPolicy { interval: None, log_bytes: u64::MAX };
         let covered = Covered::by(recovered.snapshot.as_ref(), recovered.replayed_bytes);
         let trimmer = recovered.writer.as_ref().map(LogWriter::trimmer);
@@ -588,6 +629,7 @@ impl Life {
             thread,
             snapshotter,
             watch,
+            prober,
             is_imaging: false,
             is_counted: false,
             asked: 0,
@@ -608,7 +650,7 @@ impl Life {
     }
 
     /// One step of one part. Returns what comes next once this life is over.
-    fn step(&mut self, drawn: u64, now: Instant) -> Option<AfterStint> {
+    fn step(&mut self, drawn: u64, now: Instant, is_probed: bool) -> Option<AfterStint> {
         match drawn % 8 {
             0..5 => {
                 let awake = self.cores.iter_mut().filter(|core| core.is_awake());
@@ -618,6 +660,12 @@ impl Life {
                 }
                 let at = usize::try_from(drawn >> 8).unwrap() % awake.len();
                 awake[at].poll();
+                None
+            }
+            6 if drawn >> 8 & 7 == 0 => {
+                if !self.prober.hash_next() && is_probed && drawn >> 11 & 7 == 0 {
+                    self.prober.begin(&self.info);
+                }
                 None
             }
             5 => {

@@ -7,6 +7,7 @@
 //! - `node_crash`: writes that concern several shards, with the log cut after every record
 //! - `node_races`: commands that meet, with messages in any order that links allow
 //! - `node_refusals`: changes that were not applied leave no trace
+//! - `digests`: digests of slots, and what they find
 //! - `conversations_paging`: pages of `conversations` while messages arrive
 //! - `sync_converge`: devices that sync end with exactly the list
 //! - `transfer`: an import of an export equals the store
@@ -19,6 +20,7 @@
 mod common;
 
 mod conversations_paging;
+mod digests;
 mod model;
 mod node_answers;
 mod node_crash;

@@ -50,6 +50,7 @@ tally! {
     start_faults: "starts that the disk refused",
     lossy: "crashes that may lose a suffix (everysec, never)",
     snapshots_only: "starts from snapshots alone",
+    compared: "digests compared at a start",
     snapshots: "snapshots",
     snapshots_failed: "snapshots that failed",
     failed_writes: "failed writes",

@@ -33,6 +33,8 @@ impl LocalWorker {
                 drop(sender.try_send(captures));
             }
             Control::Replay(first, batch) => self.0.borrow_mut().replay(first, &batch),
+            Control::Probe => self.0.borrow_mut().probe(),
+            Control::Probed(digest) => self.0.borrow_mut().probed(digest),
             Control::EndSnapshot => self.0.borrow_mut().shard.end_snapshot(),
             Control::WorkerReport(sender) => drop(sender.send(self.0.borrow().report())),
             Control::Drain(sender) => self.0.borrow_mut().draining.push(sender),

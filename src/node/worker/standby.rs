@@ -181,6 +181,8 @@ impl Worker {
             if let (Err(error), Some(member)) = (applied, &self.node.member) {
                 return member.fail(format!("record {lsn} of the journal: {error}"));
             }
+            self.give_capture(lsn);
+            self.note_comparison();
             lsn = lsn.next();
         }
         self.mailbox().applied.store(lsn.previous().0, Ordering::Release);

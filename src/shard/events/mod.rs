@@ -32,6 +32,7 @@ mod member_erased;
 mod members_added;
 mod members_imported;
 mod members_removed;
+mod probed;
 mod read;
 mod removal_imported;
 mod row_changed;
@@ -58,6 +59,7 @@ pub use member_erased::MemberErased;
 pub use members_added::MembersAdded;
 pub use members_imported::MembersImported;
 pub use members_removed::MembersRemoved;
+pub use probed::{LoggedDigest, Probed};
 pub use read::{Read, ReadRef};
 pub use removal_imported::RemovalImported;
 pub use row_changed::RowChanged;
@@ -100,8 +102,8 @@ pub trait Decision: Fields {
 
 /// What the log and `watch` need to know of an event, besides its effect on the slot.
 pub trait Logged: Decision + DeserializeOwned {
-    /// The chat id or user id whose hash decides the slot. None for [`KeyUsed`], which has no such
-    /// id.
+    /// The chat id or user id whose hash decides the slot. None for [`KeyUsed`] and [`Probed`],
+    /// which have no such id.
     fn key(&self) -> Option<&str>;
 
     /// The change that `watch` reports for this event, with an empty offset. None if `watch`
@@ -109,7 +111,7 @@ pub trait Logged: Decision + DeserializeOwned {
     ///
     /// The report uses only the record, so it shows the change as it was decided, not the present
     /// state. Some events only continue or finish a change that another event reports. They report
-    /// nothing: an event on its way to rows, a confirmed delivery, a first answer.
+    /// nothing: an event on its way to rows, a confirmed delivery, a first answer, a probe.
     fn watched(self) -> Option<WatchEvent>;
 }
 
@@ -148,6 +150,11 @@ macro_rules! events {
                 match self { $(Self::$name(event) => event.watched()),+ }
             }
 
+            /// Whether this record has a digest of its slot.
+            pub fn has_digest(&self) -> bool {
+                matches!(self, Self::Probed(Probed { digest: Some(_) }))
+            }
+
             fn decode_fields(code: u8, bytes: &[u8]) -> Result<Self, BadRecord> {
                 match code {
                     $($code => rmp_serde::from_slice(bytes).map(Self::$name)
@@ -183,6 +190,7 @@ events! {
     38 RemovalImported
     39 Forgotten
     64 KeyUsed
+    65 Probed
 }
 
 /// Bytes of a record before its fields: slot, slot sequence, event code.
@@ -232,6 +240,11 @@ pub fn has_time(payload: &[u8]) -> bool {
     code.is_some_and(|code| [<Advanced>::CODE, Touched::CODE].contains(code))
 }
 
+/// Whether a record is a half of a probe, which no client waits for.
+pub fn is_probe(payload: &[u8]) -> bool {
+    payload.get(HEADER_BYTES - 1) == Some(&Probed::CODE)
+}
+
 /// The time of an [`Advanced`] or [`Touched`] record. None for other events and for a record that
 /// cannot be decoded.
 pub fn time_of(payload: &[u8]) -> Option<TimeMs> {
@@ -258,7 +271,8 @@ pub fn time_of(payload: &[u8]) -> Option<TimeMs> {
         | Event::UserErased(_)
         | Event::RemovalImported(_)
         | Event::Forgotten(_)
-        | Event::KeyUsed(_) => None,
+        | Event::KeyUsed(_)
+        | Event::Probed(_) => None,
     }
 }
 

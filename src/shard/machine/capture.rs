@@ -23,9 +23,12 @@
 //! Invariants:
 //! - A snapshot captures no slot twice.
 
+mod digest;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+pub use digest::SlotDigest;
 use serde::Serialize;
 use snapshot::{Planted, is_planted};
 
@@ -274,6 +277,16 @@ impl SlotCapture {
             users: state.users().map(UserCapture::of).collect(),
             answers: state.answers.chunks(),
         })
+    }
+
+    /// Like [`Self::of`], for a slot of this shard by its number.
+    pub(super) fn of_slot(slots: &Slots, slot: Slot) -> Option<Self> {
+        Self::of(slots, slots.index_of(slot).ok()?)
+    }
+
+    /// Slot sequence of the newest record that the capture has.
+    pub(super) fn seq(&self) -> u64 {
+        self.seq
     }
 
     /// How many chats and rows the capture holds, retired chats included.

@@ -3,6 +3,7 @@
 //! same.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use snapshot::{Batch, OpenOptions, RealDisk, open, write_sealed};
@@ -233,4 +234,66 @@ fn a_record_that_a_newer_program_wrote_is_said_to_be_that() {
     }
     let (code, said) = directory.inspect(&[]);
     assert!(code == 1 && said.contains("newer chatshard"), "{said}");
+}
+
+#[test]
+fn a_digest_that_the_replay_does_not_have_is_named() {
+    let directory = Directory::golden("version-2");
+    let node_id = directory.identity()["node_id"].as_u64().unwrap();
+    let options = OpenOptions::new(node_id);
+    let opened = open(&RealDisk, &directory.path, options, |_| Ok(()), |_, _| Ok(())).unwrap();
+    let mut log = opened.writer.unwrap();
+    let mut batch = Batch::new();
+    // A probe of an empty slot, whose digest is 0. The log has 99.
+    batch.push(&[0, 7, 0, 0, 0, 0, 0, 0, 0, 1, 65, 0x91, 0xc0]).unwrap();
+    batch.push(&[0, 7, 0, 0, 0, 0, 0, 0, 0, 2, 65, 0x91, 0x92, 1, 99]).unwrap();
+    let first = log.append(&batch).unwrap().0 - 1;
+    log.finish().unwrap();
+    let difference = format!(
+        "slot 7 at LSN {first} has the digest 0000000000000000, and 0000000000000063 in the log"
+    );
+    let said = directory.refused(&[]);
+    assert!(said.contains(&difference) && said.contains("--allow-damage"), "{said}");
+    // Its files are whole.
+    let (code, said) = directory.inspect(&[]);
+    assert!(code == 0 && said.contains("digests of slots in the log: 1"), "{said}");
+
+    let before = directory.identity();
+    let snapshots = directory.ending(".img");
+    let server = Server::start(&directory.path, &["--allow-damage"]);
+    let said = server.messages();
+    assert!(said.contains("\"level\":\"ERROR\"") && said.contains(&difference), "{said}");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while directory.ending(".img") == snapshots {
+        assert!(Instant::now() < deadline, "no snapshot is taken");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    stop(server);
+    assert_ne!(before["incarnation"], directory.identity()["incarnation"]);
+    stop(Server::start(&directory.path, &[]));
+}
+
+/// The version that this program follows knows no probes. It starts on whatever a node without
+/// `--probe on` has written.
+#[test]
+fn a_node_writes_no_digest_unless_it_is_asked_to() {
+    let digests = |directory: &Directory| {
+        let (code, said) = directory.inspect(&["--json"]);
+        assert_eq!(code, 0, "{said}");
+        serde_json::from_str::<Value>(&said).unwrap()["digests"].as_u64().unwrap()
+    };
+    let asked = Directory::new();
+    let (server, began) = (Server::start(&asked.path, &["--probe", "on"]), Instant::now());
+    while digests(&asked) == 0 {
+        assert!(began.elapsed() < Duration::from_secs(60), "no digest is written");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let first = began.elapsed();
+    stop(server);
+    stop(Server::start(&asked.path, &[]));
+    let other = Directory::new();
+    let server = Server::start(&other.path, &[]);
+    std::thread::sleep(2 * first);
+    stop(server);
+    assert_eq!(digests(&other), 0);
 }

@@ -92,6 +92,7 @@ impl Play {
     }
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
+        self.node.probe();
         if let Fate::CrashWithSnapshot(_, at) = step.fate {
             self.node.begin_snapshot(at);
             self.node.capture(at, 500);
