@@ -16,6 +16,7 @@
 //! - `lost_end`: the engine loses its end before a claim
 //! - `join`: copies of the data of another member, and what breaks on their way
 //! - `rejoin`: members that come back when the journal has trimmed what they need
+//! - `self_check`: members whose data is wrong, though every byte is whole
 //! - `first_member`: journals that begin with the data of another node
 //! - `failover`: who replies, what is kept, and what clients see when the active ends
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
@@ -42,6 +43,7 @@ mod processes;
 mod readers;
 mod reads;
 mod rejoin;
+mod self_check;
 mod standby;
 mod trims;
 mod upgrade;

@@ -433,6 +433,13 @@ impl World {
     /// Takes steps until nothing is under way and everything is on the disk. Returns false if the
     /// log takes no writes.
     pub fn settle(&mut self) -> Result<bool, Fault> {
+        let is_probed = std::mem::take(&mut self.is_probed);
+        let settled = self.settle_unprobed();
+        self.is_probed = is_probed;
+        settled
+    }
+
+    fn settle_unprobed(&mut self) -> Result<bool, Fault> {
         for _ in 0..STEPS_TO_QUIET {
             if self.step() {
                 continue;
