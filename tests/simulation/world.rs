@@ -277,7 +277,7 @@ impl World {
         let seed = self.random.draw();
         self.run_began = (wall_clock(), self.now(), wall_clock());
         let figures = Arc::clone(&self.probe_figures);
-        let node = Node::start(&store, &self.disk, shards, mode, options, next, seed, figures)?;
+        let node = Node::start(&store, shards, mode, options, next, seed, figures)?;
         self.node = Some(node);
         self.tally.compared = self.probe_figures.compared();
         Ok(())
@@ -519,7 +519,6 @@ impl SimCore {
 impl Node {
     fn start(
         store: &Store<FaultyDisk>,
-        disk: &FaultyDisk,
         shards: u16,
         mode: LogMode,
         options: StoreOptions,
@@ -559,7 +558,7 @@ impl Node {
         let node_id = store.identity.node_id;
         let trimmer = recovered.writer.as_ref().map(LogWriter::trimmer);
         let snapshotter =
-            Snapshotter::new(disk.clone(), node_id, &info, requests, policy, &covered, trimmer)
+            Snapshotter::new(store.disk(), node_id, &info, requests, policy, &covered, trimmer)
                 .slices_of(2)
                 .raising(recovered.identity_file);
         let start_core = |mut shard: chatshard::shard::Shard| {
