@@ -85,12 +85,16 @@ impl Pair {
     async fn until_level(&self, active: usize) {
         let client = Client::connect(self.node(active).address, ClientOptions::default()).await;
         let (client, deadline) = (client.unwrap(), Instant::now() + PATIENCE);
+        // Digests follow behind the writes, one a second.
+        let mut written = None;
         loop {
             let Ok(Reply::Cluster(reply)) = client.call(Cluster {}.into()).await else { panic!() };
             let durable = |member: &ClusterMember| member.durable_lsn;
             let is_new = |member: &ClusterMember| member.heard_ms.is_none_or(|age| age < 2000);
             let all: Vec<_> = reply.members.iter().filter(|one| is_new(one)).map(durable).collect();
-            if matches!(all[..], [Some(one), Some(other)] if one == other) {
+            let newest = reply.members.iter().filter_map(|member| member.lsn).max();
+            let written = *written.get_or_insert(newest);
+            if matches!(all[..], [one, other] if one.min(other) >= written && one.is_some()) {
                 return;
             }
             assert!(Instant::now() < deadline, "{reply:?}\n{}", self.node(1 - active).messages());
