@@ -209,7 +209,8 @@ fn neither_restarts_nor_other_shard_counts_change_a_digest() {
         assert_eq!(again.compared(), before.len() as u64, "{shards} shards");
         // What the start sends ends deliveries, and changes slots.
         let mut other = node.crashed(1);
-        (again.settle(), other.settle());
+        again.settle();
+        other.settle();
         assert_eq!(all_digests(&mut again), all_digests(&mut other), "{shards} shards");
         again.restart_from_snapshot(shards);
     }
@@ -229,7 +230,8 @@ fn a_probe_that_a_snapshot_or_a_stop_cuts_in_two_is_passed_over() {
     // A stop forgets the first half, and the next probe counts.
     node.probe();
     let mut again = node.crashed(3);
-    (again.probe(), again.probe());
+    again.probe();
+    again.probe();
     assert_eq!(again.crashed(1).compared(), 2);
 }
 
