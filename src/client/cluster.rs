@@ -43,10 +43,32 @@ pub struct ClusterClient {
 #[derive(Debug, Default)]
 struct Chosen {
     client: Option<Client>,
+    /// Where that client is connected.
+    address: Option<Address>,
+    /// The address that was silent last, and since when that is known.
+    silent: Option<(Address, Instant)>,
     /// An address that a member named as the active's.
     named: Option<Address>,
     /// The member to try next, among those of the caller.
     next: usize,
+}
+
+impl Chosen {
+    /// The addresses to try, in order: one that was silent just now behind all others, whoever names
+    /// it.
+    fn take_addresses(&mut self, members: &[Address], now: Instant) -> Vec<Address> {
+        let named = self.named.take();
+        let from = self.next % members.len().max(1);
+        let (before, behind) = members.split_at(from.min(members.len()));
+        let others = behind.iter().chain(before).filter(|address| Some(*address) != named.as_ref());
+        let (last, mut addresses): (Vec<_>, Vec<_>) =
+            named.iter().chain(others).cloned().partition(|address| {
+                let silent = self.silent.as_ref().filter(|(silent, _)| silent == address);
+                silent.is_some_and(|(_, since)| now.duration_since(*since) < SILENCE)
+            });
+        addresses.extend(last);
+        addresses
+    }
 }
 
 /// What an attempt has shown.
@@ -93,35 +115,33 @@ impl ClusterClient {
         if let Some(client) = chosen.client.as_ref().filter(|client| !client.is_closed()) {
             return Ok(client.clone());
         }
-        let named = chosen.named.take();
         let mut result = Err(ClientError::Closed);
-        for attempt in 0..self.members.len().saturating_add(named.iter().len()) {
-            let address = match &named {
-                Some(named) if attempt == 0 => Some(named),
-                _ => self.members.get(chosen.next % self.members.len().max(1)),
-            };
-            let Some(address) = address.cloned() else { break };
-            result = Client::connect(address, (*self.options).clone()).await;
-            match &result {
-                Ok(client) => {
-                    chosen.client = Some(client.clone());
-                    break;
-                }
-                Err(_) => chosen.next = chosen.next.wrapping_add(1),
+        for address in chosen.take_addresses(&self.members, Instant::now()) {
+            result = Client::connect(address.clone(), (*self.options).clone()).await;
+            if let Ok(client) = &result {
+                (chosen.client, chosen.address) = (Some(client.clone()), Some(address));
+                break;
             }
+            if matches!(result, Err(ClientError::Timeout(_))) {
+                chosen.silent = Some((address, Instant::now()));
+            }
+            chosen.next = chosen.next.wrapping_add(1);
         }
         result
     }
 
     /// Leaves a client that could not serve, for the address that it named or for the next member.
     /// Returns whether there is another one.
-    async fn leave(&self, client: &Client, named: Option<Address>) -> bool {
+    async fn leave(&self, client: &Client, named: Option<Address>, is_silent: bool) -> bool {
         let named = named.filter(|named| self.may_know_the_token(named));
         let is_other = named.is_some() || !self.is_alone();
         let mut chosen = self.chosen.lock().await;
         let is_chosen = |other: &Client| Arc::ptr_eq(&other.shared, &client.shared);
         if chosen.client.as_ref().is_some_and(is_chosen) {
             chosen.client = None;
+            if is_silent {
+                chosen.silent = chosen.address.take().map(|address| (address, Instant::now()));
+            }
             chosen.next = chosen.next.wrapping_add(1);
             chosen.named = named;
         }
@@ -142,21 +162,23 @@ impl ClusterClient {
             Err(error) => return Attempt::Failed(Error::not_applied(&error.to_string())),
         };
         let class = command.class();
-        let outcome = tokio::select! {
-            outcome = client.call(command) => outcome,
-            () = silence(&client), if !self.is_alone() => Err(unanswered(class, "the server is silent")),
+        let (outcome, is_silent) = tokio::select! {
+            outcome = client.call(command) => (outcome, false),
+            () = silence(&client), if !self.is_alone() => {
+                (Err(unanswered(class, "the server is silent")), true)
+            }
         };
         match outcome {
             Err(error) if error.code == ErrorCode::Moved => {
                 let named = error.moved.as_ref().map(|moved| moved.address.as_str());
                 let named = named.filter(|address| !address.is_empty()).map(Address::from);
-                match self.leave(&client, named).await {
+                match self.leave(&client, named, false).await {
                     true => Attempt::Elsewhere(error),
                     false => Attempt::Over(Err(error)),
                 }
             }
             Err(error) if error.code == ErrorCode::Unavailable => {
-                self.leave(&client, None).await;
+                self.leave(&client, None, is_silent).await;
                 Attempt::Failed(error)
             }
             outcome => Attempt::Over(outcome),
@@ -316,6 +338,25 @@ mod tests {
         let client = ClusterClient::connect([standby, active], options).await.unwrap();
         assert_eq!(client.call(delete(None)).await, Ok(Reply::Delete(())));
         assert!(!asked.is_finished(), "the stranger was greeted");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_was_silent_is_tried_last_for_a_while() {
+        let [a, b, c, d] = ["a:1", "b:1", "c:1", "d:1"].map(Address::from);
+        let members = [a.clone(), b.clone(), c.clone()];
+        let now = Instant::now();
+        let silent = Some((b.clone(), now));
+        let mut chosen = Chosen { next: 4, silent, ..Chosen::default() };
+        assert_eq!(chosen.take_addresses(&members, now), [c.clone(), a.clone(), b.clone()]);
+        chosen.named = Some(d.clone());
+        let all = [d, c.clone(), a.clone(), b.clone()];
+        assert_eq!(chosen.take_addresses(&members, now), all);
+        chosen.named = Some(b.clone());
+        assert_eq!(chosen.take_addresses(&members, now), [c.clone(), a.clone(), b.clone()]);
+        chosen.named = Some(b.clone());
+        assert_eq!(chosen.take_addresses(&members, now + SILENCE), [b.clone(), c, a]);
+        assert_eq!(chosen.take_addresses(std::slice::from_ref(&b), now), [b]);
+        assert_eq!(chosen.take_addresses(&[], now), []);
     }
 
     #[tokio::test]
