@@ -92,7 +92,8 @@ impl LogState {
         match self {
             Self::Ok => "the log takes writes",
             Self::Stalled => {
-                "the log cannot be written (disk full, or data directory moved?); it is tried again"
+                "the log cannot be written (disk full, data directory moved, or no word of the \
+                 journal's engine?); it is tried again"
             }
             Self::Poisoned => "a sync of the log failed; restart the server",
             Self::Fenced => "another node is the active",
