@@ -186,7 +186,10 @@ async fn serve(
     info!(version = env!("CARGO_PKG_VERSION"), data_dir = %config.data_dir.display(), "starting");
     warn_of_open_doors(&config, &addresses);
     credentials.warn_of_open_files();
-    let mut options = node_options(&config, &addresses)?;
+    let mut options = tokio::select! {
+        options = node_options(&config, &addresses) => options?,
+        () = &mut stop => return Ok(()),
+    };
     let access = MemberAccess::new(&config, &credentials.authenticator);
     if options.journal.is_some() {
         // Else it would fail when the first copy or report is due.
@@ -296,9 +299,11 @@ fn warn_of_open_doors(config: &Config, addresses: &Addresses) {
     }
 }
 
-fn node_options(config: &Config, addresses: &Addresses) -> Result<NodeOptions, StartError> {
-    let journal = config.journal.as_ref().map(|journal| engine::options(journal, addresses));
-    let journal = journal.transpose()?;
+async fn node_options(config: &Config, addresses: &Addresses) -> Result<NodeOptions, StartError> {
+    let journal = match &config.journal {
+        Some(journal) => Some(engine::options(journal, addresses).await?),
+        None => None,
+    };
     Ok(NodeOptions {
         data_dir: config.data_dir.clone(),
         init: config.init,

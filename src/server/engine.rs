@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::{Addresses, StartError};
 use crate::config::{EngineAddress, JournalConfig};
 use crate::journal::client::EngineClient;
@@ -31,8 +33,19 @@ pub fn connect(config: &JournalConfig) -> Result<EngineClient, StartError> {
     Ok(client)
 }
 
+/// Like [`connect`], on a thread of its own: an engine that is silent takes long to fail, and the
+/// admin listener replies meanwhile.
+async fn connect_off_thread(config: JournalConfig) -> Result<EngineClient, StartError> {
+    let (sender, connected) = oneshot::channel();
+    std::thread::Builder::new().name("engine-start".to_owned()).spawn(move || {
+        // A node that is told to stop does not wait for this any more.
+        drop(sender.send(connect(&config)));
+    })?;
+    connected.await.map_err(|_| StartError::Journal("the engine's start has ended".to_owned()))?
+}
+
 /// What the node needs of a member's settings.
-pub(super) fn options(
+pub(super) async fn options(
     config: &JournalConfig,
     addresses: &Addresses,
 ) -> Result<JournalOptions, StartError> {
@@ -46,7 +59,7 @@ pub(super) fn options(
     check_reachable("--advertise", &names.tcp)?;
     check_reachable("--advertise-admin", &names.admin)?;
     Ok(JournalOptions {
-        client: connect(config)?,
+        client: connect_off_thread(config.clone()).await?,
         names,
         trim: config.trim,
         handed_over: None,

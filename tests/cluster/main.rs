@@ -16,6 +16,7 @@ mod handover;
 #[path = "../process/mod.rs"]
 mod process;
 mod standbys;
+mod starts;
 mod trims;
 
 use std::net::SocketAddr;
