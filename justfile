@@ -86,6 +86,10 @@ cluster: engine
 long-cluster: engine
     CHATSHARD_CLUSTER_ROUNDS=100 cargo test --release --features journal-etcd --test cluster -- --nocapture
 
+# Every cut of the network 3 times, between machines in namespaces, about 15 minutes
+long-network: engine
+    CHATSHARD_NETWORK_ROUNDS=3 cargo test --release --features journal-etcd --test cluster -- --nocapture network
+
 # Appends of 200 B, 8 KiB and 64 KiB through the adapter to three members on loopback
 engine-latency: engine
     CHATSHARD_ENGINE_APPENDS=1000 cargo test --release --features journal-etcd --test journal -- --nocapture appends_are_timed

@@ -13,6 +13,7 @@ mod common;
 #[path = "../engine/mod.rs"]
 mod engine;
 mod handover;
+mod network;
 #[path = "../process/mod.rs"]
 mod process;
 mod standbys;

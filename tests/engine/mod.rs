@@ -1,4 +1,5 @@
-//! An etcd of three members on loopback, for tests: start, stop, kill, pause.
+//! An etcd of three members, for tests: start, stop, kill, pause. They are on loopback, or each in a
+//! network namespace of its own.
 //!
 //! `just engine` brings the program. Without it these tests say loudly that nothing was tested, and
 //! fail where `CI` is set.
@@ -13,7 +14,7 @@
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -26,9 +27,19 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Members of an engine.
 pub const MEMBERS: usize = 3;
 
+/// Where a member runs.
+#[derive(Clone)]
+pub struct Seat {
+    /// The address that it listens on.
+    pub host: Ipv4Addr,
+    /// Its network namespace; `None` for that of the test.
+    pub namespace: Option<PathBuf>,
+}
+
 /// Three members, which end with this value.
 pub struct Engine {
     directory: TempDir,
+    seats: Vec<Seat>,
     clients: Vec<u16>,
     peers: Vec<u16>,
     /// Variables of `tests/cluster/member`.
@@ -71,7 +82,17 @@ impl Engine {
         Self::begin_with(vec![("CHATSHARD_ENGINE_TLS", files.into())])
     }
 
+    /// Members in these places; they may not be ready yet.
+    pub fn at(seats: Vec<Seat>) -> Option<Self> {
+        Self::begin_at(seats, Vec::new())
+    }
+
     fn begin_with(variables: Vec<(&'static str, OsString)>) -> Option<Self> {
+        let loopback = Seat { host: Ipv4Addr::LOCALHOST, namespace: None };
+        Self::begin_at(vec![loopback; MEMBERS], variables)
+    }
+
+    fn begin_at(seats: Vec<Seat>, variables: Vec<(&'static str, OsString)>) -> Option<Self> {
         if !program().exists() {
             let missing = "NOT TESTED: there is no etcd. `just engine` brings it.";
             assert!(std::env::var_os("CI").is_none(), "{missing}");
@@ -82,6 +103,7 @@ impl Engine {
         let (clients, peers) = ports.split_at(MEMBERS);
         let engine = Self {
             directory: TempDir::new().unwrap(),
+            seats,
             clients: clients.to_vec(),
             peers: peers.to_vec(),
             variables,
@@ -103,14 +125,28 @@ impl Engine {
 
     /// `host:port` of a member.
     pub fn host(&self, member: usize) -> String {
-        format!("127.0.0.1:{}", self.clients[member])
+        self.client(member).to_string()
+    }
+
+    fn client(&self, member: usize) -> SocketAddr {
+        (self.seats[member].host, self.clients[member]).into()
     }
 
     /// Starts a member that is not running.
     pub fn begin(&self, member: usize) {
         let ports =
             |ports: &[u16]| ports.iter().map(u16::to_string).collect::<Vec<String>>().join(",");
-        let mut command = Command::new(root().join("tests/cluster/member"));
+        let program_of_member = root().join("tests/cluster/member");
+        let mut command = match &self.seats[member].namespace {
+            None => Command::new(program_of_member),
+            Some(namespace) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net={}", namespace.display())).arg(program_of_member);
+                command
+            }
+        };
+        let hosts: Vec<String> = self.seats.iter().map(|seat| seat.host.to_string()).collect();
+        command.env("CHATSHARD_ENGINE_HOSTS", hosts.join(","));
         command.arg(self.directory.path()).arg(member.to_string());
         command.arg(ports(&self.clients)).arg(ports(&self.peers));
         command.env("CHATSHARD_ENGINE", program());
@@ -175,8 +211,8 @@ impl Engine {
 
     /// What a member replies to a plain GET; `None` if it does not.
     fn get(&self, member: usize, path: &str) -> Option<String> {
-        let address = (Ipv4Addr::LOCALHOST, self.clients[member]).into();
-        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
+        let mut stream =
+            TcpStream::connect_timeout(&self.client(member), Duration::from_secs(1)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
         write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
         let mut told = Vec::new();
