@@ -35,6 +35,22 @@ pub enum RunsAt {
     Steps,
 }
 
+/// On what condition a member that is not the active serves a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStandby {
+    /// Always: it is about the node, and not about what the node stores.
+    Always,
+    /// While it can be a standby: it is about the node's files.
+    OfFiles,
+    /// If the connection asked for it, from a state that is new enough for that.
+    IfAsked,
+    /// Without being asked, from a state that is newer than the time of a claim.
+    Unasked,
+    /// Never: only the active can. `verify` compares a chat with its rows, which the cores of a
+    /// standby apply at different times.
+    Never,
+}
+
 /// Whose idempotency key a command has: keys of two owners never collide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyOwner {

@@ -11,7 +11,8 @@ macro_rules! commands {
     ($(
         $(#[$doc:meta])*
         $code:literal $name:literal $file:ident::$variant:ident
-            $class:ident $runs_at:ident $key:ident $size:ident $(($items:ident))?;
+            $class:ident $runs_at:ident $on_standby:ident $key:ident
+            $size:ident $(($items:ident))?;
     )+) => {
         /// A command with its arguments; [`Self::check`] tests their limits.
         #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +57,11 @@ macro_rules! commands {
             /// Where the command runs.
             pub const fn runs_at(self) -> RunsAt {
                 match self { $(Self::$variant => RunsAt::$runs_at),+ }
+            }
+
+            /// On what condition a standby serves the command.
+            pub const fn on_standby(self) -> OnStandby {
+                match self { $(Self::$variant => OnStandby::$on_standby),+ }
             }
 
             /// The owner of the command's idempotency key.

@@ -68,7 +68,7 @@ pub mod unread;
 pub mod verify;
 pub mod watch;
 
-pub use columns::{By, Class, Home, KeyOwner, NamedKeys, Owner, ReplySize, RunsAt, Use};
+pub use columns::{By, Class, Home, KeyOwner, NamedKeys, OnStandby, Owner, ReplySize, RunsAt, Use};
 pub use error::{Error, ErrorCode};
 pub use items::Items;
 
@@ -153,71 +153,71 @@ pub enum Sorted {
 }
 
 commands! {
-    // code, name, arguments                            class   runs at         key        reply
+    // code, name, arguments                            class   runs at         standby key        reply
     /// Introduces a connection; the reply describes the node.
-    1 "hello" hello::Hello                              Read    Worker          NoKey      Small;
+    1 "hello" hello::Hello                              Read    Worker          Always  NoKey      Small;
     /// Does nothing; its reply shows that the node works.
-    2 "ping" ping::Ping                                 Read    Worker          NoKey      Small;
+    2 "ping" ping::Ping                                 Read    Worker          Always  NoKey      Small;
     /// Counts and sizes of the node.
-    3 "stats" stats::Stats                              Read    Steps           NoKey      Small;
+    3 "stats" stats::Stats                              Read    Steps           Always  NoKey      Small;
     /// Writes a snapshot now, and replies when its file is published.
-    4 "snapshot" snapshot::Snapshot                     Operate Worker          NoKey      Small;
+    4 "snapshot" snapshot::Snapshot                     Operate Worker          OfFiles NoKey      Small;
     /// A page of all chats and members, in the form that `import` takes.
-    5 "export" export::Export                           Read    Steps           NoKey      Limit;
+    5 "export" export::Export                           Read    Steps           Unasked NoKey      Limit;
     /// Stores chats and members as they come from an export.
-    6 "import" import::Import                           Write   Steps           EachChat   Small;
+    6 "import" import::Import                           Write   Steps           Never   EachChat   Small;
     /// Recounts all figures that are kept incrementally, and names each difference.
-    7 "verify" verify::Verify                           Read    Steps           NoKey      Large;
+    7 "verify" verify::Verify                           Read    Steps           Never   NoKey      Large;
     /// Streams all changes of the node, as the log reaches them.
-    8 "watch" watch::Watch                              Read    Connection      NoKey      Small;
+    8 "watch" watch::Watch                              Read    Connection      Unasked NoKey      Small;
     /// Ends a watch of the same connection.
-    9 "cancel" cancel::Cancel                           Read    Connection      NoKey      Small;
+    9 "cancel" cancel::Cancel                           Read    Connection      Always  NoKey      Small;
     /// The members of the journal, as far as this node knows them.
-    10 "cluster" cluster::Cluster                       Read    Worker          NoKey      Small;
+    10 "cluster" cluster::Cluster                       Read    Worker          Always  NoKey      Small;
     /// The active releases the journal, and a standby takes over.
-    11 "handover" handover::Handover                    Operate Worker          NoKey      Small;
+    11 "handover" handover::Handover                    Operate Worker          Never   NoKey      Small;
     /// A standby's word to the active, once a second.
-    12 "report" report::Report                          Operate Worker          NoKey      Small;
+    12 "report" report::Report                          Operate Worker          Never   NoKey      Small;
     /// A user's rows, pinned first, then newest-joined first.
-    16 "list" list::List                                Read    User            NoKey      Limit;
+    16 "list" list::List                                Read    User            IfAsked NoKey      Limit;
     /// Details of chats, by id.
-    17 "detail" detail::Detail                          Read    Steps           NoKey      Items(ids);
+    17 "detail" detail::Detail                          Read    Steps           IfAsked NoKey      Items(ids);
     /// Removes chats from a user's list until their next message.
-    18 "delete" delete::Delete                          Write   Steps           User       Small;
+    18 "delete" delete::Delete                          Write   Steps           Never   User       Small;
     /// Sets a row's flags.
-    19 "set_flags" set_flags::SetFlags                  Write   Steps           User       Small;
+    19 "set_flags" set_flags::SetFlags                  Write   Steps           Never   User       Small;
     /// Sets `last_online_time`.
-    20 "touch" touch::Touch                             Write   User            User       Small;
+    20 "touch" touch::Touch                             Write   User            Never   User       Small;
     /// Hides a chat's history from a user; the row stays.
-    21 "clear" clear::Clear                             Write   ChatThenRow     User       Small;
+    21 "clear" clear::Clear                             Write   ChatThenRow     Never   User       Small;
     /// Raises a read position.
-    22 "mark_read" mark_read::MarkRead                  Write   ChatThenRow     User       Small;
+    22 "mark_read" mark_read::MarkRead                  Write   ChatThenRow     Never   User       Small;
     /// Raises read positions of several chats.
-    23 "mark_read_many" mark_read_many::MarkReadMany    Write   Steps           User       Items(items);
+    23 "mark_read_many" mark_read_many::MarkReadMany    Write   Steps           Never   User       Items(items);
     /// A page of a user's conversations: rows with their chats and unread counts.
-    24 "conversations" conversations::Conversations     Read    Steps           NoKey      Medium;
+    24 "conversations" conversations::Conversations     Read    Steps           IfAsked NoKey      Medium;
     /// Unread totals of many users.
-    25 "unread" unread::Unread                          Read    Steps           NoKey      Items(user_ids);
+    25 "unread" unread::Unread                          Read    Steps           IfAsked NoKey      Items(user_ids);
     /// A user's changes since a version.
-    26 "sync" sync::Sync                                Read    User            NoKey      Limit;
+    26 "sync" sync::Sync                                Read    User            IfAsked NoKey      Limit;
     /// Explains why a chat is listed and unread as it is.
-    27 "explain" explain::Explain                       Read    Steps           NoKey      Small;
+    27 "explain" explain::Explain                       Read    Steps           IfAsked NoKey      Small;
     /// Removes every trace of a user.
-    28 "erase_user" erase_user::EraseUser               Write   Steps           User       Small;
+    28 "erase_user" erase_user::EraseUser               Write   Steps           Never   User       Small;
     /// Raises a chat's sequence, or hands out the next ones.
-    32 "advance" advance::Advance                       Write   Chat            Chat       Small;
+    32 "advance" advance::Advance                       Write   Chat            Never   Chat       Small;
     /// Creates a chat and its members.
-    33 "create" create::Create                          Write   Steps           ChatOrNode Small;
+    33 "create" create::Create                          Write   Steps           Never   ChatOrNode Small;
     /// Adds members to a chat.
-    34 "add_members" add_members::AddMembers            Write   ChatThenMembers Chat       Small;
+    34 "add_members" add_members::AddMembers            Write   ChatThenMembers Never   Chat       Small;
     /// Removes members from a chat.
-    35 "remove_members" remove_members::RemoveMembers   Write   ChatThenMembers Chat       Small;
+    35 "remove_members" remove_members::RemoveMembers   Write   ChatThenMembers Never   Chat       Small;
     /// A chat's members.
-    36 "members" members::Members                       Read    Chat            NoKey      Limit;
+    36 "members" members::Members                       Read    Chat            IfAsked NoKey      Limit;
     /// Enables or disables a chat.
-    37 "set_status" set_status::SetStatus               Write   Chat            Chat       Small;
+    37 "set_status" set_status::SetStatus               Write   Chat            Never   Chat       Small;
     /// Ends a chat for good; its id is never used again.
-    38 "dissolve" dissolve::Dissolve                    Write   ChatThenMembers Chat       Small;
+    38 "dissolve" dissolve::Dissolve                    Write   ChatThenMembers Never   Chat       Small;
 }
 
 impl Command {

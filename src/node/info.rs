@@ -19,14 +19,14 @@ use super::memory::Memory;
 use super::offload::Offload;
 use super::probes::Probes;
 use super::snapshot_requests::{SnapshotRequest, SnapshotStatus};
-use super::standby_reads::{LetsIn, OnStandby};
+use super::standby_reads::LetsIn;
 use super::watch::WatchHub;
 use crate::command::cluster::{ClusterMember, ClusterReply};
 use crate::command::handover::Handover;
 use crate::command::hello::{HelloReply, Limits, PROTOCOL_VERSION};
 use crate::command::report::{Report, ReportReply};
 use crate::command::stats::StatsReply;
-use crate::command::{Error, Kind, Outcome, Reply};
+use crate::command::{Error, Kind, OnStandby, Outcome, Reply};
 use crate::journal::names::ActiveMember;
 use crate::limits::SLOTS;
 use crate::metrics::JournalMetrics;
@@ -81,12 +81,10 @@ impl NodeInfo {
     #[inline]
     pub fn turned_away(&self, kind: Kind, stale: Option<Duration>) -> Option<Error> {
         let member = self.member.as_ref()?;
-        match OnStandby::of(kind) {
-            OnStandby::Always => None,
-            OnStandby::OfFiles | OnStandby::IfAsked | OnStandby::Unasked | OnStandby::Never => {
-                member.turned_away(self.clock.boot(), kind, stale)
-            }
+        if kind.on_standby() == OnStandby::Always {
+            return None;
         }
+        member.turned_away(self.clock.boot(), kind, stale)
     }
 
     /// How much of what a connection may send is let in now.
@@ -116,12 +114,10 @@ impl NodeInfo {
     /// The error for a request of this kind while this node hands over. `None` if it does not.
     pub fn hands_over(&self, kind: Kind) -> Option<Error> {
         let member = self.member.as_ref()?;
-        match OnStandby::of(kind) {
-            OnStandby::Always => None,
-            OnStandby::OfFiles | OnStandby::IfAsked | OnStandby::Unasked | OnStandby::Never => {
-                member.hands_over(kind)
-            }
+        if kind.on_standby() == OnStandby::Always {
+            return None;
         }
+        member.hands_over(kind)
     }
 
     /// Whether this node may write digests of slots: it decides, and its log takes writes.

@@ -24,11 +24,11 @@ use super::digest_votes::{DigestVerdict, DigestVotes};
 use super::identity::KnownJournal;
 use super::journal_figures::JournalFigures;
 use super::known_members::{KnownMembers, StandbyLag};
-use super::standby_reads::{LetsIn, OnStandby};
+use super::standby_reads::LetsIn;
 use crate::command::cluster::ClusterMember;
 use crate::command::error::Moved;
 use crate::command::report::{ComparedDigest, Report};
-use crate::command::{Error, ErrorCode, Kind};
+use crate::command::{Error, ErrorCode, Kind, OnStandby};
 use crate::journal::client::EngineSpace;
 use crate::journal::names::{ActiveMember, MemberNames};
 use crate::limits::JOURNAL_FORMAT;
@@ -456,7 +456,7 @@ impl Membership {
     /// is less than `stale` old if the connection asked for that.
     fn serves(&self, now: Duration, kind: Kind, stale: Option<Duration>) -> bool {
         let is_new = |most| self.state_age(now).is_some_and(|age| age < most);
-        match OnStandby::of(kind) {
+        match kind.on_standby() {
             OnStandby::Always => true,
             OnStandby::OfFiles => self.state_age(now).is_some(),
             OnStandby::IfAsked => stale.is_some_and(is_new),

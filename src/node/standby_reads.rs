@@ -15,63 +15,8 @@ use std::time::Duration;
 
 use snapshot::{Planted, is_planted};
 
-use crate::command::Kind;
-
 /// Most looks without a reply, and most that show what is not applied yet.
 const LOOKS_MAX: usize = 64;
-
-/// On what condition a member that is not the active serves a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnStandby {
-    /// Always: it is about the node, and not about what the node stores.
-    Always,
-    /// While it can be a standby: it is about the node's files.
-    OfFiles,
-    /// If the connection asked for it, from a state that is new enough for that.
-    IfAsked,
-    /// Without being asked, from a state that is newer than the time of a claim.
-    Unasked,
-    /// Never: only the active can.
-    Never,
-}
-
-impl OnStandby {
-    /// The condition for a command.
-    #[must_use]
-    pub const fn of(kind: Kind) -> Self {
-        match kind {
-            Kind::Hello | Kind::Ping | Kind::Stats | Kind::Cancel | Kind::Cluster => Self::Always,
-            Kind::Snapshot => Self::OfFiles,
-            Kind::List
-            | Kind::Detail
-            | Kind::Members
-            | Kind::Conversations
-            | Kind::Unread
-            | Kind::Sync
-            | Kind::Explain => Self::IfAsked,
-            Kind::Export | Kind::Watch => Self::Unasked,
-            // `verify` compares a chat and its rows, which the cores of a standby apply at
-            // different times.
-            Kind::Verify
-            | Kind::Import
-            | Kind::Handover
-            | Kind::Report
-            | Kind::Delete
-            | Kind::SetFlags
-            | Kind::Touch
-            | Kind::Clear
-            | Kind::MarkRead
-            | Kind::MarkReadMany
-            | Kind::EraseUser
-            | Kind::Advance
-            | Kind::Create
-            | Kind::AddMembers
-            | Kind::RemoveMembers
-            | Kind::SetStatus
-            | Kind::Dissolve => Self::Never,
-        }
-    }
-}
 
 /// How much a node lets in now, of what one connection may send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,7 +24,7 @@ pub enum LetsIn {
     /// Everything: the node has no journal, or is the active.
     #[default]
     Everything,
-    /// Commands of [`OnStandby::IfAsked`] too, and no writes.
+    /// Commands of [`OnStandby::IfAsked`](crate::command::OnStandby::IfAsked) too, and no writes.
     Reads,
     /// Each command has its own condition.
     Little,
@@ -131,7 +76,7 @@ impl Freshness {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::Class;
+    use crate::command::{Class, Kind, OnStandby};
 
     const fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
@@ -140,7 +85,7 @@ mod tests {
     #[test]
     fn a_standby_serves_no_write() {
         for kind in Kind::ALL.iter().filter(|kind| kind.class() == Class::Write) {
-            assert_eq!(OnStandby::of(*kind), OnStandby::Never, "{}", kind.name());
+            assert_eq!(kind.on_standby(), OnStandby::Never, "{}", kind.name());
         }
     }
 
