@@ -54,6 +54,7 @@ use crate::node::member_thread::AfterStint;
 use crate::node::snapshotter::SnapshotPolicy;
 use crate::node::stop::STOP_TIMEOUT;
 use crate::node::{Handle, Node, NodeOptions, start};
+use crate::throttle::throttled;
 use accept::Opening;
 use admin::LateNode;
 use credentials::Credentials;
@@ -68,6 +69,11 @@ const ADMIN_CONNECTIONS_MAX: usize = 256;
 /// Time in which clients learn from 421 that a member has handed over, before it ends their
 /// connections.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Pause before a member reads a directory again whose disk is bad. Each failure in a row doubles it,
+/// up to the maximum.
+const DISK_PAUSE_MIN: Duration = Duration::from_secs(1);
+const DISK_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Why the server did not start, or did not stop cleanly.
 #[derive(Debug, thiserror::Error)]
@@ -217,10 +223,15 @@ async fn serve(
             () = &mut stop => break,
             next = node.over() => next,
         };
-        if let Some(stint) = next.handed_over() {
-            if let Some(journal) = &mut options.journal {
-                journal.handed_over = Some(stint);
-            }
+        let has_failed_sync = matches!(next, AfterStint::DiskFailed { .. });
+        let trouble = node.info.member.as_ref().and_then(|member| member.disk_trouble());
+        let is_disk_bad = has_failed_sync || trouble.is_some();
+        let stint = next.handed_over();
+        if let Some(journal) = &mut options.journal {
+            journal.handed_over = stint.or(journal.handed_over);
+            journal.disk_failed = has_failed_sync;
+        }
+        if stint.is_some() {
             tokio::select! {
                 () = wait_left(&node) => {}
                 () = &mut stop => break,
@@ -242,8 +253,14 @@ async fn serve(
             }
             late.set(None);
         }
+        if has_failed_sync {
+            tokio::select! {
+                () = tokio::time::sleep(DISK_PAUSE_MIN) => {}
+                () = &mut stop => return Ok(()),
+            }
+        }
         node = tokio::select! {
-            node = begin(&options, &access) => node?,
+            node = begin_again(&options, &access, &late, is_disk_bad) => node?,
             () = &mut stop => return Ok(()),
         };
         current.set(Some(opening.serving(&node.info, &meters)));
@@ -265,6 +282,29 @@ async fn begin(options: &NodeOptions, access: &MemberAccess) -> Result<Node, Sta
     tokio::task::spawn_local(reports::keep_reporting(Arc::clone(&node.info), access.clone()));
     tokio::task::spawn_local(claim_rounds::keep_asking(Arc::clone(&node.info), access.clone()));
     Ok(node)
+}
+
+/// Like [`begin`], for a member that was a node before. If its disk was bad, the directory may not be
+/// readable now, or have no room: it is tried until it works.
+async fn begin_again(
+    options: &NodeOptions,
+    access: &MemberAccess,
+    late: &LateNode,
+    is_disk_bad: bool,
+) -> Result<Node, StartError> {
+    let mut pause = DISK_PAUSE_MIN;
+    loop {
+        match begin(options, access).await {
+            Err(error) if is_disk_bad => {
+                let why = error.to_string();
+                throttled!(error, why, "this member cannot read its data; it is tried again");
+                late.set_failing(why);
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(DISK_PAUSE_MAX);
+            }
+            begun => return begun,
+        }
+    }
 }
 
 /// Begins to copy the data of another member.

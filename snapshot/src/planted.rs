@@ -42,6 +42,10 @@ pub enum Planted {
     TrimOnOwnWord,
     /// The state of a standby counts as new as the reply to a look, not as its sending.
     FreshFromReply,
+    /// An active whose disk takes nothing stays the active.
+    BadDiskStays,
+    /// A standby whose disk takes nothing claims as soon as any other.
+    BadDiskClaims,
     /// An active that hands over does not wait until its cores have finished.
     ReleaseUndrained,
     /// An active raises the journal's format although a member does not read it.

@@ -81,8 +81,16 @@ fn as_text(reply: &ClusterReply) -> String {
         Some(ms) => format!("from a standby that heard of it {} s ago", ms / 1000),
         None => "from a standby that has not heard from the active".to_owned(),
     };
-    let no_claim = reply.no_claim.as_ref().map(|why| format!("\nThis node waits: {why}"));
-    format!("{table}\nepoch {}, {source}{}", reply.epoch, no_claim.unwrap_or_default())
+    let mut text = format!("{table}\nepoch {}, {source}", reply.epoch);
+    for ClusterMember { member, disk, .. } in &reply.members {
+        if let Some(why) = disk {
+            text.push_str(&format!("\nThe disk of {member} takes nothing: {why}"));
+        }
+    }
+    if let Some(why) = &reply.no_claim {
+        text.push_str(&format!("\nThis node waits: {why}"));
+    }
+    text
 }
 
 fn number(number: Option<u64>) -> String {
@@ -122,6 +130,9 @@ mod tests {
         assert_eq!(row("m1")[1..9], ["m1", "active", "", "-", "7", "0", "-", "1 s ago"]);
         assert_eq!(row("m2")[4..9], ["-", "-", "-", "-", "-"]);
         assert!(text.ends_with("epoch 3, from the active"), "{text}");
+        let mut full = reply.clone();
+        full.members[1].disk = Some("it is full".into());
+        assert!(as_text(&full).ends_with("\nThe disk of m2 takes nothing: it is full"));
         let waiting = ClusterReply { no_claim: Some("it is alone".into()), ..reply };
         assert!(as_text(&waiting).ends_with("This node waits: it is alone"));
         assert_eq!(as_text(&ClusterReply::default()), "this node has no journal");

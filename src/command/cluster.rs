@@ -45,6 +45,9 @@ pub struct ClusterMember {
     pub lag: Option<u64>,
     /// Time since its last word, in ms.
     pub heard_ms: Option<u64>,
+    /// Why its disk takes nothing, if so.
+    #[serde(default)]
+    pub disk: Option<String>,
 }
 
 /// Reply to `cluster`.
@@ -68,6 +71,8 @@ pub struct ClusterReply {
 #[cfg(test)]
 draw! {
     Cluster {}
-    ClusterMember { member, role, address, admin, version, format, lsn, durable_lsn, lag, heard_ms }
+    ClusterMember {
+        member, role, address, admin, version, format, lsn, durable_lsn, lag, heard_ms, disk,
+    }
     ClusterReply { members, epoch, age_ms, seq, no_claim }
 }

@@ -36,6 +36,9 @@ pub struct Report {
     /// differed. At most [`COMPARED_DIGESTS_MAX`].
     #[serde(default)]
     pub digests: Vec<ComparedDigest>,
+    /// Why its disk takes nothing, if so.
+    #[serde(default)]
+    pub disk: Option<String>,
 }
 
 /// A digest of a slot in the log, and the one of the standby.
@@ -64,6 +67,7 @@ impl Check for Report {
         if self.digests.len() > COMPARED_DIGESTS_MAX {
             return Err(Error::invalid("digests: too many"));
         }
+        check_journal_text("disk", self.disk.as_deref().unwrap_or_default())?;
         check_not_empty("member", &self.member)
     }
 }
@@ -93,7 +97,7 @@ draw! {
             format!("m{}", choices.draw::<u16>())
         },
         address, admin, version, format, lsn, durable_lsn, role, journal, snapshot_age_ms,
-        digests,
+        digests, disk,
     }
     ComparedDigest { lsn, own, active }
     ReportReply { members, wrong_at }

@@ -43,6 +43,8 @@ pub struct JournalMetrics {
     pub appends: Durations,
     /// The journal's format.
     pub format: u32,
+    /// How often this process handed over, by reason.
+    pub handovers: Vec<(&'static str, u64)>,
 }
 
 impl Page<'_> {
@@ -84,11 +86,10 @@ impl Page<'_> {
             self.gauge("standby_age_seconds", help, age.as_secs_f64())?;
         }
         self.counter("journal_trims", "Trims of the journal", journal.trims)?;
-        let (name, help) = ("takeovers", "How often this process became the active");
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (why, count) in &journal.takeovers {
-            ConstCounter::new(*count).encode(family.encode_family(&[("why", *why)])?)?;
-        }
+        let help = "How often this process became the active";
+        self.counts_by_reason("takeovers", help, &journal.takeovers)?;
+        let help = "How often this process handed over";
+        self.counts_by_reason("handovers", help, &journal.handovers)?;
         if let Some(took) = journal.newest_takeover {
             let help = "Time from the last sign of the active before until this node replied";
             self.gauge("takeover_seconds", help, took.as_secs_f64())?;
@@ -96,5 +97,18 @@ impl Page<'_> {
         let (name, help) = ("journal_append_seconds", "Time of a batch into the journal");
         let family = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
         journal.appends.encode(family)
+    }
+
+    fn counts_by_reason(
+        &mut self,
+        name: &str,
+        help: &str,
+        counts: &[(&'static str, u64)],
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (why, count) in counts {
+            ConstCounter::new(*count).encode(family.encode_family(&[("why", *why)])?)?;
+        }
+        Ok(())
     }
 }

@@ -61,6 +61,9 @@ impl Handle {
             if let Some(lost) = member.claim_check.forbidding() {
                 return Err(format!("this member {lost}"));
             }
+            if let Some(why) = member.disk_trouble() {
+                return Err(format!("{}: {why}", member.role().name()));
+            }
         }
         match self.node.log.state() {
             LogState::Ok => Ok(()),

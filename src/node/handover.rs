@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::info::NodeInfo;
+use super::journal_figures::HandoverWhy;
 use super::mailbox::Control;
 use super::membership::{HandoverRequest, Membership};
 use super::worker::on_core;
@@ -75,6 +76,14 @@ impl Handover {
         self.request.to.clone()
     }
 
+    /// Why it began.
+    pub(super) fn why(&self) -> HandoverWhy {
+        match self.request.caller {
+            Some(_) => HandoverWhy::Command,
+            None => HandoverWhy::Disk,
+        }
+    }
+
     /// Looks how far the cores have come.
     pub(super) fn step(&mut self, now: Duration, node: &NodeInfo) -> HandoverStep {
         if self.is_sent {
@@ -111,13 +120,14 @@ impl Handover {
         self.is_sent
     }
 
-    /// Replies to the request.
+    /// Replies to the request, if somebody waits for that.
     pub(super) fn reply(self, node: &NodeInfo, outcome: Outcome) {
         if let Err(error) = &outcome {
             warn!(%error, "the handover failed");
         }
+        let Some(caller) = self.request.caller else { return };
         let reply = on_core(move |local| local.handed_over(outcome));
-        node.control(self.request.shard, reply);
+        node.control(caller, reply);
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::clock::shared::SharedClock;
 use super::digest_votes::DigestVerdict;
 use super::known_members::StandbyLag;
-use super::log::{Log, LogMode};
+use super::log::{Log, LogMode, LogState};
 use super::mailbox::{Control, Mailbox};
 use super::membership::{HandoverRequest, MemberRole, Membership};
 use super::memory::Memory;
@@ -137,7 +137,8 @@ impl NodeInfo {
         let Some(member) = &self.member else {
             return Err(Error::invalid("handover: this node has no journal"));
         };
-        member.ask_handover(self.clock.boot(), HandoverRequest { to: asked.to, shard })?;
+        let request = HandoverRequest { to: asked.to, caller: Some(shard) };
+        member.ask_handover(self.clock.boot(), request)?;
         // The member's thread looks at it when it has work.
         self.log.sync_now();
         Ok(())
@@ -192,6 +193,7 @@ impl NodeInfo {
             journal: member.journal,
             snapshot_age_ms: self.snapshot_status.age_ms(),
             digests: self.probes.compared(),
+            disk: member.disk_trouble(),
         })
     }
 
@@ -328,6 +330,7 @@ impl NodeInfo {
             newest_takeover: figures.newest_takeover(),
             appends: figures.appends(),
             format: member.format(),
+            handovers: figures.handovers().map(|(why, count)| (why.name(), count)).collect(),
         })
     }
 
@@ -383,6 +386,9 @@ impl NodeInfo {
         stats.requests = total(|mailbox| &mailbox.answered);
         stats.errors = total(|mailbox| &mailbox.errors);
         stats.log = self.log.stats();
+        if self.member.as_ref().is_some_and(|member| member.disk_trouble().is_some()) {
+            stats.log.state = LogState::Stalled.name().into();
+        }
         stats.snapshot = self.snapshot_status.stats();
         for shard in &mut stats.shards {
             if let Some(mailbox) = self.mailboxes.get(usize::from(shard.shard)) {
@@ -406,5 +412,6 @@ fn itself(own: Report, is_active: bool) -> ClusterMember {
         durable_lsn: Some(own.durable_lsn),
         lag: is_active.then_some(0),
         heard_ms: Some(0),
+        disk: own.disk,
     }
 }

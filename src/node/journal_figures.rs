@@ -40,6 +40,29 @@ impl TakeoverWhy {
     }
 }
 
+/// Why an active handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandoverWhy {
+    /// The command `handover` asked for it.
+    Command,
+    /// Its disk took nothing.
+    Disk,
+}
+
+impl HandoverWhy {
+    /// All reasons, in the order of their counters.
+    pub const ALL: [Self; 2] = [Self::Command, Self::Disk];
+
+    /// The name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::Disk => "disk",
+        }
+    }
+}
+
 /// The figures, which several threads share.
 #[derive(Debug)]
 pub struct JournalFigures {
@@ -53,6 +76,7 @@ pub struct JournalFigures {
     appends: Mutex<Durations>,
     /// Whether this process has copied data because its own was wrong.
     has_copied: AtomicBool,
+    handovers: [AtomicU64; HandoverWhy::ALL.len()],
 }
 
 impl Default for JournalFigures {
@@ -65,6 +89,7 @@ impl Default for JournalFigures {
             takeover_ms: AtomicU64::new(UNKNOWN),
             appends: Mutex::default(),
             has_copied: AtomicBool::new(false),
+            handovers: Default::default(),
         }
     }
 }
@@ -115,6 +140,19 @@ impl JournalFigures {
 
     pub(super) fn note_append(&self, took: Duration) {
         self.appends_mut().record(took);
+    }
+
+    /// How often this process handed over, by reason.
+    pub fn handovers(&self) -> impl Iterator<Item = (HandoverWhy, u64)> {
+        let counts = self.handovers.iter().map(|count| count.load(Ordering::Relaxed));
+        HandoverWhy::ALL.into_iter().zip(counts)
+    }
+
+    pub(super) fn note_handover(&self, why: HandoverWhy) {
+        let counts = HandoverWhy::ALL.into_iter().zip(&self.handovers);
+        counts.filter(|(other, _)| *other == why).for_each(|(_, count)| {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
     }
 
     pub(super) fn set_kept(&self, retained_bytes: u64, copies: usize) {

@@ -3,7 +3,9 @@
 //! # Invariants
 //! - A batch is written to the disk only when the journal has it. So the log on the disk is always a
 //!   prefix of the journal.
-//! - Once the journal has a batch, only its write to the disk is repeated.
+//! - Once the journal has a batch, replies may leave, and only its write to the disk is repeated.
+//!   While the disk takes nothing, writes are refused, and the active hands over if a standby may
+//!   follow.
 //! - One entry is under way. The same bytes are sent until the writer knows what became of them; no
 //!   batch is skipped.
 //! - A beat is appended only if every core had a turn since the one before.
@@ -13,14 +15,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use snapshot::{AppendError, Batch, Disk, LogWriter, Lsn, Poisoned};
-use tracing::{info, warn};
+use snapshot::{AppendError, Batch, Disk, Lsn, Planted, Poisoned, is_planted};
+use tracing::{error, info, warn};
 
 use super::core_turns::CoreTurns;
 use super::handover::{Handover, HandoverStep};
 use super::info::NodeInfo;
-use super::journal_keeper::JournalKeeper;
-use super::membership::{MemberRole, Membership};
+use super::member_disk::MemberDisk;
+use super::membership::{HandoverRequest, MemberRole, Membership};
 use super::sink::{Sink, SinkError};
 use super::trimming::Trimming;
 use crate::command::handover::HandoverReply;
@@ -28,11 +30,20 @@ use crate::command::{Error, Reply};
 use crate::journal::client::EnginePort;
 use crate::journal::entry::ControlBody;
 use crate::journal::writer::{AppendProgress, JournalWriter, NotTaken, StintEnd};
+use crate::throttle::Episode;
 
 /// How often a waiting sink lets the log's thread look at other work.
 const PATIENCE_MAX: Duration = Duration::from_millis(50);
 /// Turns in which a stop waits for the release to count, each as long as one call waits.
 const RELEASE_TURNS: usize = 50;
+
+/// How long the disk may take nothing before the active hands over: a file that cannot be opened now
+/// is no reason.
+const DISK_PATIENCE: Duration = Duration::from_millis(500);
+/// How often an active with such a disk looks for a standby, and how long it waits after a handover
+/// that it gave up.
+const LEAVE_INTERVAL: Duration = Duration::from_secs(1);
+const LEAVE_PAUSE: Duration = Duration::from_secs(30);
 
 /// Why a handover is given up.
 const UNFINISHED: &str = "requests under way took too long; this node goes on as the active";
@@ -44,16 +55,6 @@ enum Offered {
     New,
     /// The writer has it.
     Sent,
-    /// The journal has it, and the disk has not.
-    Committed,
-}
-
-/// What a member has on its disk.
-pub(super) struct MemberDisk<D: Disk> {
-    /// The log, behind the journal.
-    pub log: LogWriter<D>,
-    /// What it knows of its journal.
-    pub keeper: JournalKeeper<D>,
 }
 
 /// The journal with the log on the disk behind it.
@@ -70,6 +71,10 @@ pub struct JournalSink<D: Disk> {
     trimming: Trimming,
     /// The handover under way.
     handover: Option<Handover>,
+    /// When it looks for a standby next, because of its disk.
+    leave_at: Duration,
+    /// It stays the active although its disk takes nothing.
+    stays: Episode,
     /// How long one call waits for the engine; zero in a simulation.
     patience: Duration,
     /// Whether watchers were woken since the lease is lost for long.
@@ -89,7 +94,7 @@ impl<D: Disk> JournalSink<D> {
     ) -> Self {
         let (offered, turns) = (Offered::New, CoreTurns::default());
         let patience = patience.min(PATIENCE_MAX);
-        let (handover, is_cut_off) = (None, false);
+        let (handover, leave_at, is_cut_off) = (None, Duration::ZERO, false);
         Self {
             node,
             member,
@@ -101,6 +106,8 @@ impl<D: Disk> JournalSink<D> {
             turns,
             trimming,
             handover,
+            leave_at,
+            stays: Episode::default(),
             patience,
             is_cut_off,
         }
@@ -188,7 +195,7 @@ impl<D: Disk> JournalSink<D> {
         if self.offered == Offered::Sent {
             self.drive_batch()?;
             self.member.figures.note_append(self.taken_at.elapsed());
-            self.offered = Offered::Committed;
+            self.offered = Offered::New;
         }
         Ok(())
     }
@@ -198,6 +205,39 @@ impl<D: Disk> JournalSink<D> {
         let taken = self.writer.control(self.time_ms(), &ControlBody::Release(to));
         self.member.set_role(MemberRole::Demoted);
         taken
+    }
+
+    /// Writes to the disk what it lacks.
+    fn write(&mut self, now: Duration) -> Result<(), Poisoned> {
+        self.disk.turn(now)?;
+        if self.disk.is_displaced() {
+            self.node.log.forget_durable();
+        }
+        Ok(())
+    }
+
+    /// Asks for a handover if the disk takes nothing for long.
+    fn leave_for_disk(&mut self, now: Duration) {
+        let Some(trouble) = self.disk.trouble() else {
+            self.stays.ends();
+            return;
+        };
+        let is_short = now.saturating_sub(trouble.since) < DISK_PATIENCE;
+        let is_leaving = self.handover.is_some();
+        if is_short || is_leaving || now < self.leave_at || is_planted(Planted::BadDiskStays) {
+            return;
+        }
+        self.leave_at = now.saturating_add(LEAVE_INTERVAL);
+        match self.member.ask_handover(now, HandoverRequest { to: None, caller: None }) {
+            Ok(()) => warn!(disk = trouble.why, "this node gives its place away for its disk"),
+            Err(error) => {
+                if let Some(left_out) = self.stays.lasts() {
+                    let left_out = left_out.field();
+                    error!(disk = trouble.why, %error, left_out,
+                        "this node stays the active, and refuses writes");
+                }
+            }
+        }
     }
 
     /// Continues a handover, or begins the one that was asked for.
@@ -210,6 +250,7 @@ impl<D: Disk> JournalSink<D> {
         match handover.step(now, &self.node) {
             HandoverStep::Wait => Ok(()),
             HandoverStep::GiveUp => {
+                self.leave_at = now.saturating_add(LEAVE_PAUSE);
                 self.member.keep_on();
                 if let Some(handover) = self.handover.take() {
                     handover.reply(&self.node, Err(Error::not_applied(UNFINISHED)));
@@ -245,6 +286,7 @@ impl<D: Disk> JournalSink<D> {
         let outcome = match end {
             StintEnd::Released => {
                 self.member.set_released(epoch);
+                self.member.figures.note_handover(handover.why());
                 let last_lsn = self.writer.committed().0;
                 Ok(Reply::Handover(HandoverReply { epoch, last_lsn }))
             }
@@ -278,32 +320,33 @@ impl<D: Disk> JournalSink<D> {
 impl<D: Disk> Sink for JournalSink<D> {
     fn append(&mut self, batch: &Batch) -> Result<Lsn, SinkError> {
         self.commit(batch)?;
-        let written = self.disk.log.append(batch)?;
-        self.offered = Offered::New;
-        Ok(written)
+        Ok(self.disk.accept_now(self.now(), batch))
     }
 
     fn sync(&mut self) -> Result<Lsn, Poisoned> {
-        self.disk.log.sync()
+        self.disk.sync()
     }
 
     fn written(&self) -> Lsn {
-        self.disk.log.written()
+        self.disk.accepted()
     }
 
     fn durable(&self) -> Lsn {
-        self.disk.log.durable()
+        self.disk.durable()
     }
 
     fn look_at_place(&mut self) -> io::Result<()> {
-        self.disk.log.look_at_place()
+        // A directory that is elsewhere is no reason to give replies up: the journal has what they
+        // tell of.
+        Ok(())
     }
 
     fn idle(&mut self) -> Result<(), SinkError> {
         let now = self.now();
-        self.trimming.turn(now, self.disk.log.durable(), &self.member);
-        self.disk.keeper.turn(now, &self.member);
+        self.write(now)?;
+        self.trimming.turn(now, self.disk.durable(), &self.member);
         self.drive()?;
+        self.leave_for_disk(now);
         self.hand_over()?;
         self.raise_format()?;
         if self.writer.is_beat_due(self.now()) && self.turns.all_had(&self.node) {
@@ -316,17 +359,19 @@ impl<D: Disk> Sink for JournalSink<D> {
     }
 
     fn idle_in(&self) -> Option<Duration> {
-        match self.handover {
-            Some(_) => Some(Duration::from_millis(1)),
-            None => Some(self.writer.beat_in(self.now()).max(Duration::from_millis(5))),
+        if self.handover.is_some() {
+            return Some(Duration::from_millis(1));
         }
+        let now = self.now();
+        let retry = self.disk.retry_at().map(|at| at.saturating_sub(now));
+        let beat = self.writer.beat_in(now);
+        Some(retry.map_or(beat, |retry| retry.min(beat)).max(Duration::from_millis(5)))
     }
 
     fn finish(mut self) -> Result<Lsn, AppendError> {
         if self.writer.is_active() {
             self.release();
         }
-        self.disk.keeper.finish(&self.member);
-        self.disk.log.finish()
+        self.disk.finish()
     }
 }

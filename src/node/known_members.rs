@@ -62,7 +62,9 @@ impl LastReport {
         match (self.report.role.as_str(), self.lag) {
             _ if age > ALIVE => Some(format!("it last reported {} s ago", age.as_secs())),
             ("standby", lag) if lag > HANDOVER_LAG_MAX => Some(format!("it lacks {lag} records")),
-            ("standby", _) => None,
+            ("standby", _) => {
+                self.report.disk.as_ref().map(|why| format!("its disk takes nothing: {why}"))
+            }
             (role, _) => Some(format!("it is {role}")),
         }
     }
@@ -198,6 +200,7 @@ impl KnownMembers {
                 durable_lsn: Some(report.durable_lsn),
                 lag: Some(*lag),
                 heard_ms: Some(millis(now.saturating_sub(*at))),
+                disk: report.disk.clone(),
             }
         };
         self.heard.values().map(member).collect()

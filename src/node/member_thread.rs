@@ -7,6 +7,7 @@
 //!     |  |           | the journal went on     | fenced, released, or the disk failed
 //!     +--|-----------+                         v
 //!        |                                    over: the node recovers again
+//!        +--> over: a sync of the disk failed
 //!        +--> over: the journal has trimmed what comes next; the node copies it first
 //!        +--> failed
 //! ```
@@ -17,7 +18,7 @@
 //! # Invariants
 //! - Every core gets every batch, in order, before the thread that decides ([`Stage::Active`]) can
 //!   begin. A core decides nothing before all cores have applied everything up to the claim.
-//! - The log on the disk gets a batch behind the journal, never before it.
+//! - The log on the disk gets a batch behind the journal, never before it ([`super::member_disk`]).
 //! - `written` is the lowest LSN that all cores have applied and that the log on the disk has, and
 //!   `tail` the last that the cores were given. Watchers get a batch behind that, never before it.
 
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use snapshot::{Batch, Disk, LogWriter, Lsn};
+use snapshot::{Batch, Disk, LogWriter, Lsn, Poisoned};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 use twox_hash::XxHash64;
@@ -37,10 +38,11 @@ use super::identity::IdentityFile;
 use super::info::NodeInfo;
 use super::journal_figures::TakeoverWhy;
 use super::journal_keeper::JournalKeeper;
-use super::journal_sink::{JournalSink, MemberDisk};
+use super::journal_sink::JournalSink;
 use super::log::LogState;
-use super::log_thread::{LOOK_INTERVAL, LogThread};
+use super::log_thread::LogThread;
 use super::mailbox::Control;
+use super::member_disk::MemberDisk;
 use super::membership::{MemberRole, Membership};
 use super::standby::{Standby, StandbyEnd};
 use super::standby_reads::Freshness;
@@ -55,12 +57,10 @@ use crate::journal::reach::JournalReach;
 use crate::journal::reader::{AcceptedEntry, Content, JournalReader};
 use crate::journal::trimmer::Trimmer;
 use crate::journal::writer::{AppendProgress, JournalWriter, StintEnd};
-use crate::throttle::{Episode, throttled};
+use crate::throttle::Episode;
 
 /// Longest wait of one turn.
 const PATIENCE_MAX: Duration = Duration::from_millis(20);
-/// How often a standby syncs its log.
-const SYNC_INTERVAL: Duration = Duration::from_millis(100);
 /// Bytes of batches that the cores may have before them, with those that the disk refuses. Beyond it
 /// nothing more is read.
 const HELD_BYTES_MAX: usize = 32 << 20;
@@ -89,6 +89,8 @@ pub struct MemberParts<D: Disk> {
     /// The epoch of the stint that this process has handed over last. It does not claim at once
     /// behind that release.
     pub handed_over: Option<u64>,
+    /// Whether a sync of the disk failed in the life of the node before.
+    pub disk_failed: bool,
     /// A random number of this run.
     pub seed: u64,
     /// Longest wait of one turn; zero in a simulation.
@@ -109,14 +111,21 @@ pub enum AfterStint {
         /// Epoch of the stint that it released.
         epoch: u64,
     },
+    /// A sync of its disk failed: it recovers after a pause, and claims last until a sync succeeds.
+    DiskFailed {
+        /// Epoch of the stint that it released, if it was the active.
+        epoch: Option<u64>,
+    },
 }
 
 impl AfterStint {
-    /// The epoch of the stint that a handover has ended, if one has.
+    /// The epoch of the stint behind whose release this process does not claim at once, if there is
+    /// one.
     #[must_use]
     pub fn handed_over(self) -> Option<u64> {
         match self {
             Self::HandedOver { epoch } => Some(epoch),
+            Self::DiskFailed { epoch } => epoch,
             Self::Recover | Self::Copy | Self::Replace => None,
         }
     }
@@ -146,7 +155,7 @@ enum Stage<D: Disk> {
     Starting(Applying<D>, EnginePort, Box<JournalWriter>, Arc<AtomicUsize>),
     Active(Box<LogThread<JournalSink<D>>>),
     /// It waits for the stop of the process.
-    Failed(LogWriter<D>),
+    Failed(MemberDisk<D>),
     /// Whether the log on the disk was closed with its end mark, and what the node does next.
     Over(bool, AfterStint),
 }
@@ -155,9 +164,7 @@ enum Stage<D: Disk> {
 struct Applying<D: Disk> {
     standby: Standby,
     port: EnginePort,
-    disk: LogWriter<D>,
-    /// Batches that the disk does not have yet.
-    unwritten: VecDeque<Arc<Batch>>,
+    disk: MemberDisk<D>,
     /// Batches that some core has not applied, or that the disk does not have.
     handed: VecDeque<HandedBatch>,
     /// How new the state is.
@@ -166,15 +173,10 @@ struct Applying<D: Disk> {
     is_cut_off: bool,
     /// What the engine keeps, for the trims of an active.
     kept: KeptEntries,
-    synced_at: Duration,
-    keeper: JournalKeeper<D>,
     /// Other members have more than the engine shows.
     forbidden: Episode,
-    looked_at: Duration,
     /// When the active before was last seen to append, as of the newest claim.
     silent_since: Duration,
-    /// The path of the data directory leads to another place: what is on it counts as not durable.
-    is_displaced: bool,
 }
 
 /// A batch that the cores and the disk were given.
@@ -197,13 +199,16 @@ impl<D: Disk> MemberThread<D> {
             identity_file,
             trim,
             handed_over,
+            disk_failed,
             seed,
             patience,
         } = parts;
-        let keeper = JournalKeeper::new(node.clock.boot(), identity_file, &member);
+        let now = node.clock.boot();
+        let keeper = JournalKeeper::new(now, identity_file, &member);
+        let disk = MemberDisk::new(now, Arc::clone(&member), disk, keeper, disk_failed);
         let patience = patience.min(PATIENCE_MAX);
         let common = Common { node, member, client, trim, handed_over, seed, patience };
-        let applying = common.stand_by(disk, keeper);
+        let applying = common.stand_by(disk);
         Self { common, stage: Stage::Standby(applying) }
     }
 
@@ -263,41 +268,43 @@ impl Common {
 
     /// What the node does behind its stint as the active.
     fn after_stint(&self) -> AfterStint {
+        if self.node.log.state() == LogState::Poisoned {
+            return AfterStint::DiskFailed { epoch: Some(self.member.active().epoch) };
+        }
         match self.member.released() {
             Some(epoch) => AfterStint::HandedOver { epoch },
             None => AfterStint::Recover,
         }
     }
 
-    fn stand_by<D: Disk>(&self, disk: LogWriter<D>, keeper: JournalKeeper<D>) -> Applying<D> {
+    fn stand_by<D: Disk>(&self, disk: MemberDisk<D>) -> Applying<D> {
         let profile = self.client.profile();
         let reader = JournalReader::new(self.member.journal, profile.condition);
         let reader = reader.reading(self.member.reads);
         let jitter = Duration::from_millis(self.random(0) % JITTER_MAX_MS);
-        let standby = Standby::new(reader, profile, disk.written(), jitter);
+        let standby = Standby::new(reader, profile, disk.accepted(), jitter);
         Applying {
             standby: standby.of_member(self.member.names.member.clone(), self.handed_over),
             port: self.client.port(),
             disk,
-            unwritten: VecDeque::new(),
             handed: VecDeque::new(),
             freshness: Freshness::default(),
             is_cut_off: false,
             kept: KeptEntries::new(&self.trim),
-            synced_at: self.now(),
-            keeper,
             forbidden: Episode::default(),
-            looked_at: self.now(),
             silent_since: Duration::ZERO,
-            is_displaced: false,
         }
     }
 
     fn step<D: Disk>(&self, stage: Stage<D>) -> Stage<D> {
         match stage {
-            Stage::Standby(applying) if self.node.log.is_stopping() => self.stop(applying),
+            Stage::Standby(applying) if self.node.log.is_stopping() => {
+                self.end(applying.disk, AfterStint::Recover)
+            }
             Stage::Standby(applying) => self.apply(applying),
-            Stage::Claiming(applying, ..) if self.node.log.is_stopping() => self.stop(applying),
+            Stage::Claiming(applying, ..) if self.node.log.is_stopping() => {
+                self.end(applying.disk, AfterStint::Recover)
+            }
             Stage::Claiming(applying, port, writer) => self.claim(applying, port, writer),
             Stage::Starting(applying, port, writer, begun) => {
                 self.begin(applying, port, writer, begun)
@@ -314,12 +321,7 @@ impl Common {
     }
 
     /// Keeps what the journal has shown, and closes the log on the disk.
-    fn stop<D: Disk>(&self, mut applying: Applying<D>) -> Stage<D> {
-        applying.keeper.finish(&self.member);
-        self.end(applying.disk, AfterStint::Recover)
-    }
-
-    fn end<D: Disk>(&self, disk: LogWriter<D>, next: AfterStint) -> Stage<D> {
+    fn end<D: Disk>(&self, disk: MemberDisk<D>, next: AfterStint) -> Stage<D> {
         self.member.set_role(MemberRole::Demoted);
         let closed = disk.finish();
         if let Err(error) = &closed {
@@ -330,7 +332,7 @@ impl Common {
     }
 
     fn fail<D: Disk>(&self, mut applying: Applying<D>, why: String) -> Stage<D> {
-        applying.keeper.finish(&self.member);
+        applying.disk.keep();
         error!(why, "this member cannot continue, and waits for an operator");
         self.member.set_role(MemberRole::Demoted);
         self.member.fail(why);
@@ -341,10 +343,10 @@ impl Common {
     /// One turn of a standby.
     fn apply<D: Disk>(&self, mut applying: Applying<D>) -> Stage<D> {
         self.read(&mut applying);
-        self.look_if_due(&mut applying);
-        self.write(&mut applying);
-        if let Err(poisoned) = self.sync(&mut applying) {
-            return self.fail(applying, poisoned.to_string());
+        let now = self.now();
+        if let Err(poisoned) = applying.disk.turn(now).and_then(|()| applying.disk.sync_if_due(now))
+        {
+            return self.disk_failed(applying.disk, &poisoned);
         }
         self.publish(&mut applying);
         if let Some(StandbyEnd::Trimmed { have }) = applying.standby.end() {
@@ -359,10 +361,12 @@ impl Common {
         if let Some(why) = failed.or(end) {
             return self.fail(applying, why);
         }
-        let has_all = applying.handed.is_empty();
+        applying.standby.set_last(applying.disk.is_bad());
+        let applied = self.applied();
+        let has_all = applying.handed.iter().all(|handed| handed.last <= applied);
         // Who stops would keep the others waiting with a claim.
-        let may_serve = !applying.is_displaced && !self.node.stopping.load(Ordering::Acquire);
-        if !has_all || !may_serve || !self.is_claim_allowed(&applying) {
+        let is_stopping = self.node.stopping.load(Ordering::Acquire);
+        if !has_all || is_stopping || !self.is_claim_allowed(&applying) {
             return Stage::Standby(applying);
         }
         match self.new_claim(applying.standby.reader().clone()) {
@@ -384,6 +388,12 @@ impl Common {
         }
         error!(lsn = lsn.0, "the data of this member is wrong; it copies that of the active");
         self.end(applying.disk, AfterStint::Replace)
+    }
+
+    /// Ends a life whose disk has failed a sync. What it calls durable may not be on the disk.
+    fn disk_failed<D: Disk>(&self, disk: MemberDisk<D>, poisoned: &Poisoned) -> Stage<D> {
+        error!(reason = %poisoned.reason, "a sync of the log failed; this member recovers");
+        self.end(disk, AfterStint::DiskFailed { epoch: None })
     }
 
     /// Whether a claim is due, and no other member has more than the engine shows.
@@ -443,7 +453,6 @@ impl Common {
         if self.member.claim_check.forbidding().is_none() && applying.forbidden.ends() {
             info!("nothing forbids a claim any more");
         }
-        applying.keeper.turn(now, &self.member);
     }
 
     fn accept<D: Disk>(&self, applying: &mut Applying<D>, entry: AcceptedEntry) {
@@ -490,28 +499,30 @@ impl Common {
         for shard in self.node.shards.all() {
             self.node.control(shard, Control::Replay(handed.first, Arc::clone(&handed.batch)));
         }
-        applying.unwritten.push_back(Arc::clone(&handed.batch));
+        self.node.log.note_written(handed.batch.len_bytes());
+        applying.disk.accept(Arc::clone(&handed.batch));
         applying.handed.push_back(handed);
     }
 
-    fn sync<D: Disk>(&self, applying: &mut Applying<D>) -> Result<(), snapshot::Poisoned> {
-        let now = self.now();
-        let is_due = now.saturating_sub(applying.synced_at) >= SYNC_INTERVAL;
-        if is_due && !applying.is_displaced && applying.disk.durable() < applying.disk.written() {
-            applying.synced_at = now;
-            applying.disk.sync()?;
-        }
-        Ok(())
+    /// The last record that all cores have applied.
+    fn applied(&self) -> Lsn {
+        let applied =
+            self.node.mailboxes.iter().map(|mailbox| mailbox.applied.load(Ordering::Acquire));
+        Lsn(applied.min().unwrap_or(0))
     }
 
     /// Publishes how far the cores and the disk have come.
     fn publish<D: Disk>(&self, applying: &mut Applying<D>) {
-        let applied =
-            self.node.mailboxes.iter().map(|mailbox| mailbox.applied.load(Ordering::Acquire));
-        let applied = Lsn(applied.min().unwrap_or(0));
+        let applied = self.applied();
         let reached = applied.min(applying.disk.written());
-        let durable = if applying.is_displaced { Lsn(0) } else { applying.disk.durable() };
-        self.node.log.applied(reached, durable);
+        if applying.disk.is_displaced() {
+            self.node.log.forget_durable();
+        }
+        self.node.log.set_state(match applying.disk.trouble() {
+            Some(_) => LogState::Stalled,
+            None => LogState::Ok,
+        });
+        self.node.log.applied(reached, applying.disk.durable());
         let watch = &self.node.watch;
         while let Some(done) = applying.handed.pop_front_if(|handed| handed.last <= reached) {
             // Asked after `reached` has moved; see [`WatchHub::is_watched`].
@@ -539,41 +550,6 @@ impl Common {
         applying.is_cut_off = is_cut_off;
         // Requests that wait for what other members have shown wait for a time, too.
         self.node.log.wake_shards();
-    }
-
-    /// Checks now and then whether the data directory is in its place. If not, nothing on it counts
-    /// as durable until it is back.
-    fn look_if_due<D: Disk>(&self, applying: &mut Applying<D>) {
-        if self.now().saturating_sub(applying.looked_at) < LOOK_INTERVAL {
-            return;
-        }
-        applying.looked_at = self.now();
-        match applying.disk.look_at_place() {
-            Err(error) => {
-                throttled!(error, %error, "the data directory of a standby is not in its place; \
-                    this member counts as no copy until it is back, or until it copies the data \
-                    anew after a restart");
-                applying.is_displaced = true;
-                self.node.log.forget_durable();
-                self.node.log.set_state(LogState::Stalled);
-            }
-            Ok(()) => applying.is_displaced = false,
-        }
-    }
-
-    /// Writes to the disk what it does not have; what it refuses is tried again in the next turn.
-    fn write<D: Disk>(&self, applying: &mut Applying<D>) {
-        while let Some(batch) = applying.unwritten.front() {
-            if let Err(error) = applying.disk.append(batch) {
-                throttled!(warn, %error, "a standby cannot write its log, and tries again");
-                return self.node.log.set_state(LogState::Stalled);
-            }
-            self.node.log.note_written(batch.len_bytes());
-            applying.unwritten.pop_front();
-        }
-        if !applying.is_displaced {
-            self.node.log.set_state(LogState::Ok);
-        }
     }
 
     fn new_claim(&self, reader: JournalReader) -> Result<JournalWriter, String> {
@@ -657,6 +633,8 @@ impl Common {
             std::thread::sleep(self.patience.min(Duration::from_millis(1)));
             return Stage::Starting(applying, port, writer, begun);
         }
+        // A disk that takes nothing holds no reply of an active up: the journal has what it tells of.
+        self.node.log.set_state(LogState::Ok);
         let epoch = writer.epoch();
         let active = ActiveMember { epoch, names: self.member.names.clone() };
         self.member.set_active(active.clone());
@@ -672,8 +650,7 @@ impl Common {
         let trimmer = Trimmer::new(self.member.journal, active, self.trim, applying.kept);
         let trimming = Trimming::new(trimmer, self.client.port());
         let (node, member) = (Arc::clone(&self.node), Arc::clone(&self.member));
-        let Applying { disk, keeper, .. } = applying;
-        let disk = MemberDisk { log: disk, keeper };
+        let disk = applying.disk;
         let sink = JournalSink::new(node, member, port, *writer, disk, trimming, self.patience);
         let thread = LogThread::new(Arc::clone(&self.node.log), sink);
         Stage::Active(Box::new(thread.with_watch(Arc::clone(&self.node.watch))))

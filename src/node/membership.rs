@@ -83,8 +83,8 @@ impl MemberRole {
 pub(super) struct HandoverRequest {
     /// The member that is to follow; any standby if absent.
     pub(super) to: Option<String>,
-    /// The core that has the caller.
-    pub(super) shard: ShardId,
+    /// The core that has the caller; `None` if the active leaves by itself, for its disk.
+    pub(super) caller: Option<ShardId>,
 }
 
 /// The membership of this node in a journal.
@@ -125,6 +125,10 @@ pub struct Membership {
     handover: Mutex<Option<HandoverRequest>>,
     /// Epoch of the stint that a handover has ended; 0 if none has.
     released: AtomicU64,
+    /// Why the disk of this member takes nothing, if so.
+    disk_trouble: Mutex<Option<String>>,
+    /// Whether there is a reason in `disk_trouble`, for each turn of a core.
+    has_bad_disk: AtomicBool,
     /// Figures for metrics.
     pub figures: Arc<JournalFigures>,
 }
@@ -154,6 +158,8 @@ impl Membership {
             hands_over: AtomicBool::new(false),
             handover: Mutex::default(),
             released: AtomicU64::new(0),
+            disk_trouble: Mutex::default(),
+            has_bad_disk: AtomicBool::new(false),
             figures: Arc::default(),
         }
     }
@@ -396,6 +402,18 @@ impl Membership {
         self.lacks_copies.store(is_refusing, Ordering::Relaxed);
     }
 
+    /// Notes why the disk of this member takes nothing, or that it takes writes again.
+    pub(super) fn set_disk_trouble(&self, why: Option<String>) {
+        self.has_bad_disk.store(why.is_some(), Ordering::Relaxed);
+        // No code that can panic runs under this lock.
+        *self.disk_trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    /// Why the disk of this member takes nothing, if so.
+    pub fn disk_trouble(&self) -> Option<String> {
+        self.disk_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Why this member cannot continue, if so.
     pub fn failure(&self) -> Option<String> {
         self.failure.get().cloned()
@@ -531,9 +549,13 @@ impl Membership {
     #[must_use]
     pub fn refusal(&self) -> Option<Error> {
         const FULL: &str = "the engine of the journal is nearly full; try again later";
+        const DISK: &str = "the disk of this node takes nothing (full, or its directory moved?)";
         const COPIES: &str = "the journal is at its maximum, and too few standbys have it";
         match self.role() {
             MemberRole::Active if self.space.is_full() => Some(Error::new(ErrorCode::Busy, FULL)),
+            MemberRole::Active if self.has_bad_disk.load(Ordering::Relaxed) => {
+                Some(Error::not_applied(DISK))
+            }
             MemberRole::Active => {
                 self.lacks_copies.load(Ordering::Relaxed).then(|| Error::not_applied(COPIES))
             }
@@ -548,19 +570,24 @@ impl Membership {
     /// # Errors
     /// The role, in words.
     pub fn readiness(&self, now: Duration) -> Result<(), String> {
-        match self.turned_away(now, Kind::List, None) {
-            None => Ok(()),
-            Some(error) if error.code == ErrorCode::Moved && self.role() == MemberRole::Active => {
-                Err("handing over to another node".into())
+        let role = self.role();
+        let state = match self.turned_away(now, Kind::List, None) {
+            None => None,
+            Some(error) if error.code == ErrorCode::Moved && role == MemberRole::Active => {
+                Some("handing over to another node")
             }
-            Some(_) if self.role() == MemberRole::Active => {
-                Err("active without a lease: the engine gives no word".into())
+            Some(_) if role == MemberRole::Active => {
+                Some("active without a lease: the engine gives no word")
             }
-            Some(_) => {
-                let role = self.role().name();
-                let lost = self.claim_check.forbidding();
-                Err(lost.map_or_else(|| role.into(), |lost| format!("{role}: it {lost}")))
-            }
+            Some(_) => Some(role.name()),
+        };
+        let lost = self.claim_check.forbidding().filter(|_| role != MemberRole::Active);
+        let why = lost.map(|lost| format!("it {lost}")).or_else(|| self.disk_trouble());
+        match (state, why) {
+            (None, None) => Ok(()),
+            (None, Some(why)) => Err(format!("active, and refuses writes: {why}")),
+            (Some(state), None) => Err(state.into()),
+            (Some(state), Some(why)) => Err(format!("{state}: {why}")),
         }
     }
 }

@@ -18,6 +18,7 @@
 //! - [`log_thread`]: writes and syncs the log
 //! - [`member_thread`]: applies the journal, claims, and then writes the log as the active
 //! - [`journal_sink`]: the sink of an active: the journal, with the log on the disk behind it
+//! - [`member_disk`]: the log of a member on its disk, and what the disk refuses
 //! - [`handover`]: the active drains its cores and releases the journal
 //! - [`trimming`]: the trims of an active
 //! - [`core_turns`]: whether every core still has turns
@@ -84,6 +85,7 @@ pub mod log;
 pub mod log_thread;
 pub mod loss;
 pub mod mailbox;
+mod member_disk;
 pub mod member_thread;
 pub mod membership;
 pub mod memory;

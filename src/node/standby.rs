@@ -15,7 +15,8 @@
 //! - A standby may claim only when it has accepted everything up to the tail, as the newest look
 //!   showed it, and either the newest entry is a release or the active was silent for `claim`. Only
 //!   silence counts that the standby saw itself. A release that names another member, or that this
-//!   process wrote in a handover, counts as any entry.
+//!   process wrote in a handover, counts as any entry. A standby that should be the last one waits
+//!   for several such silences, and longer behind a release too, unless that names it.
 //! - An engine whose end is below what was accepted, or below what this node had before, ends the
 //!   standby. So do damage on all endpoints, a gap, and an entry of a newer program.
 
@@ -34,6 +35,11 @@ use crate::limits::JOURNAL_READ_ENTRIES;
 /// Looks at the tail in the time after which a standby may claim, unless a test sets another
 /// number.
 const LOOKS_A_CLAIM: u32 = 20;
+
+/// So many times the usual silence passes before a member claims that should be the last one, and
+/// behind a release.
+const CLAIMS_OF_LAST: u32 = 4;
+const CLAIMS_OF_LAST_RELEASED: u32 = 2;
 
 /// Why a standby cannot continue.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -99,6 +105,8 @@ pub struct Standby {
     member: String,
     /// The epoch of the stint that this process has handed over last.
     handed_over: Option<u64>,
+    /// Whether any other member should be the active rather than this one.
+    is_last: bool,
     /// Whom the newest accepted entry names, if it is a release.
     released_to: Option<String>,
     /// The active that the base names, until the owner takes it.
@@ -125,6 +133,7 @@ impl Standby {
             tail: None,
             member: String::new(),
             handed_over: None,
+            is_last: false,
             released_to: None,
             base_active: None,
             end: None,
@@ -137,6 +146,11 @@ impl Standby {
     #[must_use]
     pub fn of_member(self, member: String, handed_over: Option<u64>) -> Self {
         Self { member, handed_over, ..self }
+    }
+
+    /// Says whether any other member should be the active rather than this one.
+    pub fn set_last(&mut self, is_last: bool) {
+        self.is_last = is_last && !is_planted(Planted::BadDiskClaims);
     }
 
     /// Lets it look so often in the time of a claim: seldom, so that a search over all orders of
@@ -309,7 +323,13 @@ impl Standby {
     /// Whether such a claim is due within `early`, if nothing happens before.
     #[must_use]
     pub fn may_claim_within(&self, early: Duration) -> bool {
-        let is_silent = self.quiet.quiet().saturating_add(early) >= self.claim_after
+        let claims = match self.is_last {
+            true if self.reader.is_released() => CLAIMS_OF_LAST_RELEASED,
+            true => CLAIMS_OF_LAST,
+            false => 1,
+        };
+        let silence = self.claim_after.saturating_mul(claims);
+        let is_silent = self.quiet.quiet().saturating_add(early) >= silence
             || is_planted(Planted::ClaimWithoutWait) && self.tail.is_some();
         self.end.is_none() && self.has_all() && (is_silent || self.is_invited())
     }
@@ -318,7 +338,7 @@ impl Standby {
     fn is_invited(&self) -> bool {
         let is_for_it = match &self.released_to {
             Some(to) => *to == self.member,
-            None => self.handed_over != Some(self.reader.place().epoch),
+            None => !self.is_last && self.handed_over != Some(self.reader.place().epoch),
         };
         self.reader.is_released() && is_for_it
     }

@@ -87,6 +87,8 @@ pub struct JournalOptions {
     pub trim: TrimLimits,
     /// The epoch of the stint that this process has handed over last.
     pub handed_over: Option<u64>,
+    /// Whether a sync of the disk failed in the life of the node before.
+    pub disk_failed: bool,
     /// Figures of this process, over all of its stints.
     pub figures: Arc<JournalFigures>,
 }
@@ -299,6 +301,7 @@ fn start_member(
         identity_file,
         trim: journal.trim,
         handed_over: journal.handed_over,
+        disk_failed: journal.disk_failed,
         seed: getrandom::u64().map_err(io::Error::other)?,
         patience: Duration::MAX,
     });

@@ -25,6 +25,8 @@ enum State {
     Starting,
     /// It copies the data of another member.
     Joining(JoinProgress),
+    /// It cannot read its data, for this reason, and tries again.
+    Failing(String),
     /// It has a node.
     Ready(Arc<Ready>),
 }
@@ -49,6 +51,11 @@ impl LateNode {
         *self.lock() = State::Joining(progress);
     }
 
+    /// Says why the data cannot be read. It is tried again.
+    pub(super) fn set_failing(&self, why: String) {
+        *self.lock() = State::Failing(why);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code that can panic runs under this lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -56,7 +63,7 @@ impl LateNode {
 
     fn ready(&self) -> Option<Arc<Ready>> {
         match &*self.lock() {
-            State::Starting | State::Joining(_) => None,
+            State::Starting | State::Joining(_) | State::Failing(_) => None,
             State::Ready(ready) => Some(Arc::clone(ready)),
         }
     }
@@ -70,6 +77,9 @@ impl LateNode {
         match state {
             State::Starting => Err("the server is starting".into()),
             State::Joining(progress) => Err(progress.words()),
+            State::Failing(why) => {
+                Err(format!("this member cannot read its data, and tries again: {why}"))
+            }
             State::Ready(ready) => ready.handle.readiness(of_any_role),
         }
     }

@@ -63,6 +63,7 @@ pub(super) async fn options(
         names,
         trim: config.trim,
         handed_over: None,
+        disk_failed: false,
         figures: Arc::default(),
     })
 }

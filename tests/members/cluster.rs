@@ -214,10 +214,15 @@ impl Member {
 
     /// What `/readyz` replies.
     pub async fn readiness(&self) -> String {
+        self.get("/readyz").await
+    }
+
+    /// The reply of the admin listener, with its head.
+    pub async fn get(&self, path: &str) -> String {
         let admin = self.addresses.admin.as_ref().unwrap().to_string();
         let mut stream = tokio::net::TcpStream::connect(&admin).await.unwrap();
-        let request = b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-        stream.write_all(request).await.unwrap();
+        let head = "HTTP/1.1\r\nhost: localhost\r\nconnection: close";
+        stream.write_all(format!("GET {path} {head}\r\n\r\n").as_bytes()).await.unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).await.unwrap();
         text

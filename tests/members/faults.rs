@@ -8,7 +8,7 @@ use snapshot::planted::plant;
 
 use super::handover::hand_over_often;
 use super::world::Fault;
-use super::{history, lost_end, upgrade};
+use super::{bad_disk, history, lost_end, upgrade};
 
 /// Histories within which a fault must be found.
 const SEEDS: u64 = 60;
@@ -73,6 +73,16 @@ fn a_format_that_a_member_does_not_read() {
 #[test]
 fn a_replay_that_changes_a_field() {
     finds(Planted::ReplayAlters, &["differs from digests"]);
+}
+
+#[test]
+fn an_active_that_stays_with_a_disk_that_takes_nothing() {
+    finds_by(bad_disk::full_active, Planted::BadDiskStays, &["another active does not come"]);
+}
+
+#[test]
+fn a_claim_with_a_disk_that_takes_nothing() {
+    finds_by(bad_disk::full_standby, Planted::BadDiskClaims, &["with a disk that takes nothing"]);
 }
 
 #[test]

@@ -110,7 +110,7 @@ async fn hand_over(from: &Member, arguments: Value) -> Result<Reply, Error> {
 }
 
 /// Waits until the active has heard of so many others.
-async fn until_known(active: &Member, others: usize) {
+pub async fn until_known(active: &Member, others: usize) {
     let knows = async || {
         let Ok(Reply::Cluster(reply)) = active.ask(Kind::Cluster, json!({})).await else {
             return false;

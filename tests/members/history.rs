@@ -1,5 +1,5 @@
-//! Random histories of three members: kills, crashes, pauses, cuts, stalls and handovers, while
-//! clients write and read. Afterwards all members are equal, and nothing acknowledged is lost.
+//! Random histories of three members: kills, crashes, pauses, cuts, stalls, disks that take nothing
+//! and handovers, while clients write and read. Afterwards all members are equal, and nothing acknowledged is lost.
 //!
 //! `CHATSHARD_MEMBERS_SEEDS` sets the number of seeds, and draws new ones. One can be played again
 //! alone: `CHATSHARD_MEMBERS_SEED=17 cargo test --test members histories`.
@@ -169,7 +169,7 @@ pub fn mishap(world: &mut World) {
         world.now() + Duration::from_millis(world.random.below(most))
     };
     let node = u32::try_from(at).unwrap();
-    match world.random.below(9) {
+    match world.random.below(12) {
         0 => {
             let until = later(world, 1500);
             world.kill(at, false, until);
@@ -193,6 +193,16 @@ pub fn mishap(world: &mut World) {
             let until = later(world, 800);
             world.server.engine.stall(node, until);
         }
+        8 if world.members[at].life.is_some() => {
+            let room = world.random.below(3000);
+            world.members[at].is_disk_bad = true;
+            match world.random.below(4) {
+                0 => world.disk(at).displace(true),
+                1 => world.disk(at).fail_sync(1 + room % 8),
+                _ => world.disk(at).full_after(room),
+            }
+        }
+        9 | 10 => world.heal_disk(at),
         _ => match world.one_in(2) {
             true => world.begin_image(at),
             false => world.server.engine.restart(),
@@ -273,6 +283,7 @@ pub fn rest(world: &mut World, clients: &mut [Client], crowds: &Crowds) -> Resul
         .engine
         .set_faults(SimFaults { delay: Duration::from_millis(1), ..SimFaults::default() });
     for at in 0..MEMBERS {
+        world.heal_disk(at);
         world.server.engine.cut(u32::try_from(at).unwrap(), false, false);
         world.server.engine.stall(u32::try_from(at).unwrap(), Duration::ZERO);
         world.members[at].until = Duration::ZERO;

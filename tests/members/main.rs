@@ -9,6 +9,7 @@
 //! - `standby`: a standby as values
 //! - `readers`, `watchers`: clients of standbys in these histories
 //! - `reads`: what a standby replies to
+//! - `bad_disk`: disks that are full, moved away, or fail a sync
 //! - `trims`: the journal is trimmed, and members know each other
 //! - `upgrade`: another version of the program, member by member
 //! - `processes`: whole processes on a real etcd
@@ -25,6 +26,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod bad_disk;
 mod cluster;
 mod crowds;
 #[cfg(feature = "journal-etcd")]

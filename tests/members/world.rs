@@ -138,11 +138,15 @@ pub struct SimMember {
     pub life: Option<Life>,
     /// The epoch of the stint that the process has handed over last.
     handed_over: Option<u64>,
+    /// Whether a sync of its disk failed in its life before.
+    disk_failed: bool,
     /// The process stands still until then, or is started again then.
     pub until: Duration,
     is_new: bool,
     /// The newest format that its program reads.
     pub reads: u32,
+    /// Its disk may refuse what a start needs.
+    pub is_disk_bad: bool,
     pub figures: Arc<JournalFigures>,
     /// Counts of digests that it has compared.
     pub probes: Arc<ProbeFigures>,
@@ -198,9 +202,11 @@ impl World {
             disk: FaultyDisk::new(random.draw()),
             life: None,
             handed_over: None,
+            disk_failed: false,
             until: Duration::ZERO,
             is_new: true,
             reads: JOURNAL_FORMAT,
+            is_disk_bad: false,
             figures: Arc::default(),
             probes: Arc::default(),
         });
@@ -259,7 +265,13 @@ impl World {
         let clock = self.began + now;
         self.plant(at);
         match &mut self.members[at].life {
-            None => self.start(at)?,
+            None => match self.start(at) {
+                // The process tries again, or its supervisor does.
+                Err(_) if self.members[at].is_disk_bad => {
+                    self.members[at].until = now + Duration::from_millis(100);
+                }
+                started => started?,
+            },
             Some(life) => {
                 let over = life.step(drawn, clock, self.is_probed);
                 if !life.is_counted && life.member.role() == MemberRole::Active {
@@ -271,10 +283,10 @@ impl World {
                     life.settle();
                     let member = &mut self.members[at];
                     member.life = None;
-                    match next {
-                        AfterStint::HandedOver { epoch } => member.handed_over = Some(epoch),
-                        AfterStint::Replace => self.copies.push(at),
-                        AfterStint::Recover | AfterStint::Copy => {}
+                    member.handed_over = next.handed_over().or(member.handed_over);
+                    member.disk_failed = matches!(next, AfterStint::DiskFailed { .. });
+                    if next == AfterStint::Replace {
+                        self.copies.push(at);
                     }
                 }
             }
@@ -498,6 +510,26 @@ impl World {
         false
     }
 
+    /// The disk of a member.
+    pub fn disk(&self, at: usize) -> &FaultyDisk {
+        &self.members[at].disk
+    }
+
+    /// Gives the disk of a member room again, and its directory its place.
+    pub fn heal_disk(&mut self, at: usize) {
+        let disk = &self.members[at].disk;
+        disk.free();
+        disk.displace(false);
+        disk.fail_sync(u64::MAX);
+        self.members[at].is_disk_bad = false;
+    }
+
+    /// The newest epoch that a member knows.
+    pub fn newest_epoch(&self) -> u64 {
+        let lives = self.members.iter().filter_map(|member| member.life.as_ref());
+        lives.map(|life| life.member.active().epoch).max().unwrap_or(0)
+    }
+
     /// Begins a snapshot on a member.
     pub fn begin_image(&mut self, at: usize) {
         RUNNING.set(at);
@@ -619,6 +651,7 @@ impl Life {
             identity_file: recovered.identity_file,
             trim: TRIM,
             handed_over: of.handed_over,
+            disk_failed: of.disk_failed,
             seed,
             patience: Duration::ZERO,
         });

@@ -1,0 +1,257 @@
+//! Members whose disk takes nothing: full, moved away, or with a sync that fails. The active hands
+//! over, a standby says so and claims last, and nobody goes back and forth.
+
+use std::time::Duration;
+
+use chatshard::command::{ErrorCode, Kind, Reply};
+use chatshard::journal::sim::SimFaults;
+use chatshard::node::membership::MemberRole;
+use serde_json::json;
+
+use super::cluster::{Cluster, Member, until};
+use super::failover::{advance, create, last_sequence, pair};
+use super::handover::until_known;
+use super::history::Client;
+use super::world::{Fault, MEMBERS, World};
+
+/// Steps within which anything happens that is due, with a claim after 300 ms.
+const STEPS: usize = 60_000;
+
+struct Play {
+    world: World,
+    clients: Vec<Client>,
+}
+
+impl Play {
+    /// Three members on a network without faults, with an active and clients that write.
+    fn begin(seed: u64) -> Result<(Self, usize), Fault> {
+        let delay = Duration::from_millis(1);
+        let world = World::new(seed, SimFaults { delay, ..SimFaults::default() });
+        let clients = (0..3).map(Client::new).collect();
+        let mut play = Self { world, clients };
+        let mut active = None;
+        play.until("an active with standbys", |world| {
+            active = (0..MEMBERS).find(|at| world.may_reply(*at));
+            active.is_some() && world.reports > 20
+        })?;
+        Ok((play, active.expect("there is one")))
+    }
+
+    fn step(&mut self) -> Result<(), Fault> {
+        self.world.step()?;
+        let client = usize::try_from(self.world.random.below(3)).unwrap();
+        let at = usize::try_from(self.world.random.below(MEMBERS as u64)).unwrap();
+        self.clients[client].turn(&mut self.world, at)
+    }
+
+    fn until(&mut self, what: &str, mut is_so: impl FnMut(&World) -> bool) -> Result<(), Fault> {
+        for _ in 0..STEPS {
+            self.step()?;
+            if is_so(&self.world) {
+                return Ok(());
+            }
+        }
+        Err(format!("{what} does not come"))
+    }
+
+    /// Heals all disks, and compares the members at rest.
+    fn rest(mut self) -> Result<(), Fault> {
+        for at in 0..MEMBERS {
+            self.world.heal_disk(at);
+        }
+        super::history::rest(&mut self.world, &mut self.clients, &super::crowds::Crowds::default())
+    }
+
+    fn unknown(&self) -> u64 {
+        self.clients.iter().map(|client| client.unknown).sum()
+    }
+
+    fn replied(&self) -> u64 {
+        self.clients.iter().map(|client| client.replied).sum()
+    }
+}
+
+/// The disk of the active takes nothing: another member is the active soon, and no outcome is
+/// unknown.
+pub fn full_active(seed: u64) -> Result<(), Fault> {
+    let (mut play, first) = Play::begin(seed)?;
+    let room = play.world.random.below(2000);
+    match seed % 3 {
+        0 => play.world.disk(first).displace(true),
+        _ => play.world.disk(first).full_after(room),
+    }
+    play.world.members[first].is_disk_bad = true;
+    let full_at = play.world.now();
+    play.until("another active", |world| {
+        (0..MEMBERS).any(|at| at != first && world.may_reply(at))
+    })?;
+    let took = play.world.now() - full_at;
+    println!("seed {seed}: {took:?}");
+    let (unknown, replied) = (play.unknown(), play.replied());
+    if unknown > 0 {
+        return Err(format!("{unknown} writes are unknown"));
+    }
+    for _ in 0..10_000 {
+        play.step()?;
+    }
+    if play.replied() < replied + 50 {
+        return Err(format!("{} replies, and before {replied}", play.replied()));
+    }
+    let epoch = play.world.newest_epoch();
+    if epoch > 2 {
+        return Err(format!("the members claimed {epoch} times"));
+    }
+    play.rest()
+}
+
+/// The disk of a standby takes nothing: it is the last to claim when the active dies.
+pub fn full_standby(seed: u64) -> Result<(), Fault> {
+    let (mut play, first) = Play::begin(seed)?;
+    let full = (first + 1) % MEMBERS;
+    play.world.disk(full).full_after(0);
+    play.world.members[full].is_disk_bad = true;
+    play.until("trouble", |world| {
+        let life = world.members[full].life.as_ref();
+        life.is_some_and(|life| life.member.disk_trouble().is_some())
+    })?;
+    let later = play.world.now() + Duration::from_secs(60);
+    play.world.kill(first, false, later);
+    let mut next = None;
+    play.until("another active", |world| {
+        next = (0..MEMBERS).find(|at| world.may_reply(*at));
+        next.is_some()
+    })?;
+    if next == Some(full) {
+        return Err(format!("m{full} claimed with a disk that takes nothing"));
+    }
+    // When there is no other, it claims.
+    let later = play.world.now() + Duration::from_secs(60);
+    play.world.kill(next.expect("there is one"), false, later);
+    play.until("the last active", |world| world.may_reply(full))?;
+    play.rest()
+}
+
+#[test]
+fn an_active_whose_disk_takes_nothing_hands_over() {
+    for seed in 0..12 {
+        full_active(seed).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    }
+}
+
+#[test]
+fn a_standby_whose_disk_takes_nothing_claims_last() {
+    for seed in 0..12 {
+        full_standby(seed).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    }
+}
+
+#[test]
+fn an_active_stays_if_no_standby_has_a_better_disk() {
+    for seed in 0..6 {
+        let (mut play, first) = Play::begin(seed).unwrap();
+        for at in 0..MEMBERS {
+            play.world.disk(at).full_after(0);
+            play.world.members[at].is_disk_bad = true;
+        }
+        let until = play.world.now() + Duration::from_secs(10);
+        while play.world.now() < until {
+            play.step().unwrap();
+        }
+        // Reports of the trouble may come after the first handover.
+        assert!(play.world.newest_epoch() <= 2, "seed {seed}: {}", play.world.newest_epoch());
+        let actives = (0..MEMBERS).filter(|at| play.world.may_reply(*at)).count();
+        assert_eq!(actives, 1, "seed {seed}, first m{first}");
+        play.rest().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    }
+}
+
+#[test]
+fn a_member_whose_sync_failed_recovers_and_loses_nothing() {
+    for seed in 0..12 {
+        let (mut play, first) = Play::begin(seed).unwrap();
+        let failing = (first + usize::try_from(seed % 2).unwrap()) % MEMBERS;
+        let is_active = failing == first;
+        play.world.members[failing].is_disk_bad = true;
+        let ended = |world: &World| world.members[failing].life.is_none();
+        while !ended(&play.world) {
+            // The first sync may be that of another file.
+            play.world.disk(failing).fail_sync(1);
+            play.step().unwrap();
+        }
+        play.world.heal_disk(failing);
+        play.until("the next life", |world| !ended(world)).unwrap();
+        assert!(play.world.members[failing].life.as_ref().unwrap().member.failure().is_none());
+        if is_active {
+            let other = |world: &World| (0..MEMBERS).any(|at| at != failing && world.may_reply(at));
+            play.until("another active", other).unwrap();
+        }
+        play.rest().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    }
+}
+
+#[test]
+fn a_disk_with_room_again_is_written_and_counts() {
+    for seed in 0..6 {
+        let (mut play, first) = Play::begin(seed).unwrap();
+        let full = (first + 1) % MEMBERS;
+        play.world.disk(full).full_after(0);
+        let trouble = |world: &World| {
+            let life = world.members[full].life.as_ref();
+            life.is_some_and(|life| life.member.disk_trouble().is_some())
+        };
+        play.until("trouble", trouble).unwrap();
+        play.world.heal_disk(full);
+        play.until("the end of the trouble", |world| !trouble(world)).unwrap();
+        let life = |world: &World| world.members[full].life.as_ref().unwrap().member.role();
+        assert_eq!(life(&play.world), MemberRole::Standby);
+        play.rest().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    }
+}
+
+#[tokio::test]
+async fn an_active_whose_directory_is_gone_hands_over() {
+    let (cluster, first, second) = pair().await;
+    advance(&first, "c", 7).await;
+    until_known(&first, 1).await;
+    std::fs::rename(cluster.path("member-1"), cluster.path("aside")).unwrap();
+    second.until_active().await;
+    assert_eq!(last_sequence(&second, "c").await, 7);
+    advance(&second, "c", 8).await;
+    // It begins again with an empty directory, and gets everything from the journal.
+    until("the first one to be a standby", async || first.role().await == "standby").await;
+    until_known(&second, 1).await;
+    assert_eq!(second.client().await.hello().epoch, 2);
+    assert!(metrics(&first).await.contains("chatshard_handovers_total{why=\"disk\"} 1"));
+}
+
+async fn metrics(of: &Member) -> String {
+    of.get("/metrics").await
+}
+
+#[tokio::test]
+async fn an_active_alone_says_what_is_wrong_and_serves_reads() {
+    let cluster = Cluster::start();
+    let only = cluster.member(1);
+    only.until_active().await;
+    create(&only, "c").await;
+    let (there, aside) = (cluster.path("member-1"), cluster.path("aside"));
+    std::fs::rename(&there, &aside).unwrap();
+    let why = async || only.readiness().await;
+    until("the reason", async || why().await.contains("not in its place")).await;
+    assert!(why().await.contains("active, and refuses writes"), "{}", why().await);
+    let write = json!({"chat_id": "c", "to": 9, "force": true});
+    let refused = only.ask(Kind::Advance, write).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Unavailable);
+    assert!(refused.message.starts_with("not applied: the disk of this node"), "{refused:?}");
+    assert_eq!(last_sequence(&only, "c").await, 0);
+    let Ok(Reply::Cluster(reply)) = only.ask(Kind::Cluster, json!({})).await else { panic!() };
+    assert!(
+        reply.members[0].disk.is_some() && reply.members[0].durable_lsn == Some(0),
+        "{reply:?}"
+    );
+    assert!(metrics(&only).await.contains("chatshard_log_state{state=\"stalled\"} 1"));
+    std::fs::rename(&aside, &there).unwrap();
+    until("writes again", async || why().await.contains("200 OK")).await;
+    advance(&only, "c", 9).await;
+    assert_eq!(only.client().await.hello().epoch, 1);
+}
