@@ -42,6 +42,9 @@ pub enum Planted {
     TrimOnOwnWord,
     /// The state of a standby counts as new as the reply to a look, not as its sending.
     FreshFromReply,
+    /// A member that becomes the active decides at the time of its own clock, although the one before
+    /// has decided at a later time.
+    ClockBackOnPromotion,
     /// An active whose disk takes nothing stays the active.
     BadDiskStays,
     /// A standby whose disk takes nothing claims as soon as any other.

@@ -22,12 +22,16 @@
 //! | steps back and returns | as if nothing had happened, except for the time that it stood still |
 //! | was ahead at the start, then corrected | stands still for a minute, then equals the wall clock |
 //! | was behind at the start, then corrected | follows by 1 s a minute; a restart follows immediately |
+//! | is behind the time at which another member of the journal has decided | begins at that time, and runs at half speed until the wall clock is there |
 //!
 //! Invariants, for readings whose `boot` never decreases:
 //! - `now` is at most the wall clock of the start + HEADROOM_MS + 61/60 of the elapsed time.
 //!   Between any two readings the limit rises by at most 61/60 of the time between them.
 //! - `now` goes back only after the wall clock was below it for [`WAIT_MS`] without a break. It
 //!   then goes back to the wall clock.
+//! - On a node that was the active of a journal ([`Clock::not_below`]) `now` never goes back: while
+//!   the reachable time is behind it, `now` runs at half speed. The bound of the first invariant
+//!   counts from the time of the journal then, if that is later than the wall clock of the start.
 //! - While the wall clock is between `now` and the limit, `now` equals the wall clock.
 //!
 //! LSNs, sequences and versions must not decrease, so they are counted and do not use this time.
@@ -72,7 +76,27 @@ pub struct Clock {
     now: u64,
     /// The `boot` at which the wall clock fell behind `now`. `None` while it is not behind.
     behind_since: Option<u64>,
+    /// How `now` runs at half speed behind the time of a journal; `None` without a journal.
+    slow: Option<HalfSpeed>,
     is_ahead: bool,
+}
+
+/// Runs at half speed, without a loss at odd ms.
+#[derive(Debug, Clone, Copy, Default)]
+struct HalfSpeed {
+    /// Whether the reachable time was behind `now` at the newest reading.
+    is_behind: bool,
+    /// A ms that has elapsed and does not count yet.
+    odd_ms: u64,
+}
+
+impl HalfSpeed {
+    /// By how much `now` gains in so many elapsed ms.
+    fn gain(&mut self, elapsed: u64) -> u64 {
+        let elapsed = elapsed.saturating_add(self.odd_ms);
+        self.odd_ms = elapsed % 2;
+        elapsed / 2
+    }
 }
 
 /// What a reading shows of the wall clock, for log lines.
@@ -100,7 +124,14 @@ impl Clock {
     /// A clock that begins at the wall clock of this reading.
     pub fn new(start: Reading) -> Self {
         let limit = aim(start.wall);
-        Self { last: start, limit, now: start.wall, behind_since: None, is_ahead: false }
+        Self {
+            last: start,
+            limit,
+            now: start.wall,
+            behind_since: None,
+            slow: None,
+            is_ahead: false,
+        }
     }
 
     /// The time of decisions at the newest reading, in ms since 1970.
@@ -114,15 +145,19 @@ impl Clock {
         let step = step(self.last.wall.saturating_add(elapsed), reading.wall);
         self.last = reading;
         self.move_limit(elapsed, reading.wall);
-        let fell = self.move_now(reading);
+        let fell = self.move_now(reading, elapsed);
         Noticed { step, fell, ahead: self.note_ahead(reading.wall) }
     }
 
-    /// Moves `now` and the limit up to `time`: another node has already decided at that time.
+    /// Moves `now` and the limit up to `time`: another node has already decided at that time. From
+    /// now on `now` never goes back.
     pub fn not_below(&mut self, time: u64) {
+        let slow = self.slow.get_or_insert_default();
+        self.behind_since = None;
         if time > self.now {
-            (self.now, self.behind_since) = (time, None);
+            self.now = time;
             self.limit = self.limit.max(aim(time));
+            *slow = HalfSpeed { is_behind: true, odd_ms: 0 };
         }
     }
 
@@ -133,8 +168,17 @@ impl Clock {
     }
 
     /// Moves `now`. Returns by how many ms it went back, if it did.
-    fn move_now(&mut self, Reading { wall, boot }: Reading) -> Option<u64> {
+    fn move_now(&mut self, Reading { wall, boot }: Reading, elapsed: u64) -> Option<u64> {
         let reachable = wall.min(self.limit / DRAWN_SHARE);
+        if let Some(slow) = &mut self.slow {
+            let at_least = match slow.is_behind || reachable < self.now {
+                true => self.now.saturating_add(slow.gain(elapsed)),
+                false => self.now,
+            };
+            slow.is_behind = reachable < at_least;
+            self.now = reachable.max(at_least);
+            return None;
+        }
         if reachable >= self.now {
             (self.now, self.behind_since) = (reachable, None);
             return None;
@@ -270,6 +314,50 @@ mod tests {
             seldom.observe(at);
             prop_assert!(often.now().abs_diff(seldom.now()) <= 1);
         }
+    }
+
+    proptest! {
+        #[test]
+        fn behind_a_journal_it_runs_at_half_speed_and_never_goes_back(
+            lead in 0..100_000_000_u64,
+            again in 0..200_usize,
+            all in prop::collection::vec(elapses(), 1..200),
+        ) {
+            let (mut clock, mut at) = (Clock::new(START), START);
+            clock.not_below(START.wall + lead);
+            prop_assert_eq!(clock.now(), START.wall + lead);
+            for (number, next) in all.into_iter().enumerate() {
+                let before = clock.now();
+                at = Reading { wall: wall_after(at.wall, next), boot: at.boot + next.ms };
+                prop_assert_eq!(clock.observe(at).fell, None);
+                let reachable = at.wall.min(clock.limit / DRAWN_SHARE);
+                if clock.now() > reachable {
+                    let half = before + next.ms / 2;
+                    prop_assert!(clock.now() == half || clock.now() == half + 1);
+                } else {
+                    prop_assert!(clock.now() == reachable && clock.now() >= before);
+                }
+                if number == again {
+                    clock.not_below(clock.now() + lead);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn odd_pieces_of_time_lose_nothing_at_half_speed() {
+        let (mut clock, mut at) = (Clock::new(START), START);
+        clock.not_below(START.wall + 10_000);
+        for _ in 0..3000 {
+            at = Reading { wall: at.wall + 1, boot: at.boot + 1 };
+            clock.observe(at);
+        }
+        assert_eq!(clock.now(), START.wall + 11_500);
+        at = Reading { wall: at.wall + 17_000, boot: at.boot + 17_000 };
+        clock.observe(at);
+        assert_eq!(clock.now(), at.wall, "it has caught up");
+        run(&mut clock, &mut at, 1000);
+        assert_eq!(clock.now(), at.wall);
     }
 
     /// Reads the clock every 100 ms, for `ms` ms. Returns how often `now` went back.

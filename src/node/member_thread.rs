@@ -72,6 +72,11 @@ const JITTER_MAX_MS: u64 = 300;
 /// silence.
 const ROUNDS_A_CLAIM: u32 = 6;
 
+/// From this lead on, a node is the last to claim: it would take the time of the journal there.
+const CLOCK_AHEAD_MS: u64 = 5 * 60 * 1000;
+/// From this lag on, a new active warns that its clock is behind the journal.
+const CLOCK_BEHIND_MS: u64 = 1000;
+
 /// What a member's thread is made of.
 pub struct MemberParts<D: Disk> {
     /// The node whose cores apply and decide.
@@ -177,6 +182,10 @@ struct Applying<D: Disk> {
     forbidden: Episode,
     /// When the active before was last seen to append, as of the newest claim.
     silent_since: Duration,
+    /// By how much the time of this node was ahead of the newest entry, in ms, when that came. Only
+    /// an entry that came while this member had all others shows that.
+    ahead_ms: Option<u64>,
+    is_ahead: Episode,
 }
 
 /// A batch that the cores and the disk were given.
@@ -293,6 +302,8 @@ impl Common {
             kept: KeptEntries::new(&self.trim),
             forbidden: Episode::default(),
             silent_since: Duration::ZERO,
+            ahead_ms: None,
+            is_ahead: Episode::default(),
         }
     }
 
@@ -361,7 +372,8 @@ impl Common {
         if let Some(why) = failed.or(end) {
             return self.fail(applying, why);
         }
-        applying.standby.set_last(applying.disk.is_bad());
+        let is_last = applying.disk.is_bad() || applying.is_clock_ahead();
+        applying.standby.set_last(is_last);
         let applied = self.applied();
         let has_all = applying.handed.iter().all(|handed| handed.last <= applied);
         // Who stops would keep the others waiting with a claim.
@@ -437,11 +449,16 @@ impl Common {
             if let EngineReply::Tail { seq } = &reply {
                 applying.freshness.shown(self.now(), id, *seq);
             }
+            let is_level = applying.standby.has_all();
             let accepted = applying.standby.on_reply(self.now(), id, reply);
             if let Some(active) = applying.standby.take_base_active() {
                 info!(epoch = active.epoch, active = active.names.member, "the base of a trim");
                 self.member.set_active(active);
                 applying.kept = KeptEntries::new(&self.trim);
+            }
+            if let Some(entry) = accepted.last().filter(|_| is_level) {
+                let now = self.node.clock.moment().now.get();
+                applying.ahead_ms = Some(now.saturating_sub(entry.header.time_ms));
             }
             for entry in accepted {
                 self.accept(applying, entry);
@@ -603,7 +620,15 @@ impl Common {
 
     /// Lets every core begin to decide. All of them have applied everything.
     fn start_cores<D: Disk>(&self, applying: &Applying<D>) -> Arc<AtomicUsize> {
-        self.node.clock.not_below(applying.standby.reader().newest_time_ms());
+        let newest = applying.standby.reader().newest_time_ms();
+        let behind_ms = newest.saturating_sub(self.node.clock.moment().now.get());
+        if behind_ms >= CLOCK_BEHIND_MS {
+            warn!(
+                behind_ms,
+                "the clock is behind the time of the journal; time runs at half speed"
+            );
+        }
+        self.node.clock.not_below(newest);
         self.member.set_begun();
         let begun = Arc::new(AtomicUsize::new(0));
         for shard in self.node.shards.all() {
@@ -658,6 +683,25 @@ impl Common {
 }
 
 impl<D: Disk> Applying<D> {
+    /// Whether the clock is so far ahead of the journal that others should claim.
+    fn is_clock_ahead(&self) -> bool {
+        let ahead_ms = self.ahead_ms.filter(|ahead_ms| *ahead_ms >= CLOCK_AHEAD_MS);
+        match ahead_ms {
+            Some(ahead_ms) => {
+                if let Some(left_out) = self.is_ahead.lasts() {
+                    let left_out = left_out.field();
+                    warn!(
+                        ahead_ms,
+                        left_out, "the clock is ahead of the journal; others claim first"
+                    );
+                }
+            }
+            None if self.is_ahead.ends() => info!("the clock is that of the journal again"),
+            None => {}
+        }
+        ahead_ms.is_some()
+    }
+
     /// Bytes of the batches that some core has not applied, and of those that the disk does not
     /// have.
     fn held_bytes(&self) -> usize {

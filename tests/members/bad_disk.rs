@@ -17,14 +17,15 @@ use super::world::{Fault, MEMBERS, World};
 /// Steps within which anything happens that is due, with a claim after 300 ms.
 const STEPS: usize = 60_000;
 
-struct Play {
-    world: World,
+/// A world without faults, until something happens to one member.
+pub struct Play {
+    pub world: World,
     clients: Vec<Client>,
 }
 
 impl Play {
     /// Three members on a network without faults, with an active and clients that write.
-    fn begin(seed: u64) -> Result<(Self, usize), Fault> {
+    pub fn begin(seed: u64) -> Result<(Self, usize), Fault> {
         let delay = Duration::from_millis(1);
         let world = World::new(seed, SimFaults { delay, ..SimFaults::default() });
         let clients = (0..3).map(Client::new).collect();
@@ -37,14 +38,18 @@ impl Play {
         Ok((play, active.expect("there is one")))
     }
 
-    fn step(&mut self) -> Result<(), Fault> {
+    pub fn step(&mut self) -> Result<(), Fault> {
         self.world.step()?;
         let client = usize::try_from(self.world.random.below(3)).unwrap();
         let at = usize::try_from(self.world.random.below(MEMBERS as u64)).unwrap();
         self.clients[client].turn(&mut self.world, at)
     }
 
-    fn until(&mut self, what: &str, mut is_so: impl FnMut(&World) -> bool) -> Result<(), Fault> {
+    pub fn until(
+        &mut self,
+        what: &str,
+        mut is_so: impl FnMut(&World) -> bool,
+    ) -> Result<(), Fault> {
         for _ in 0..STEPS {
             self.step()?;
             if is_so(&self.world) {
@@ -55,7 +60,7 @@ impl Play {
     }
 
     /// Heals all disks, and compares the members at rest.
-    fn rest(mut self) -> Result<(), Fault> {
+    pub fn rest(mut self) -> Result<(), Fault> {
         for at in 0..MEMBERS {
             self.world.heal_disk(at);
         }

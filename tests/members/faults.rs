@@ -8,7 +8,7 @@ use snapshot::planted::plant;
 
 use super::handover::hand_over_often;
 use super::world::Fault;
-use super::{bad_disk, history, lost_end, upgrade};
+use super::{bad_disk, clocks, history, lost_end, upgrade};
 
 /// Histories within which a fault must be found.
 const SEEDS: u64 = 60;
@@ -73,6 +73,11 @@ fn a_format_that_a_member_does_not_read() {
 #[test]
 fn a_replay_that_changes_a_field() {
     finds(Planted::ReplayAlters, &["differs from digests"]);
+}
+
+#[test]
+fn a_clock_that_goes_back_on_promotion() {
+    finds_by(clocks::slow_next, Planted::ClockBackOnPromotion, &["goes back from"]);
 }
 
 #[test]

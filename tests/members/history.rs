@@ -1,5 +1,5 @@
-//! Random histories of three members: kills, crashes, pauses, cuts, stalls, disks that take nothing
-//! and handovers, while clients write and read. Afterwards all members are equal, and nothing acknowledged is lost.
+//! Random histories of three members: kills, crashes, pauses, cuts, stalls, disks that take nothing,
+//! clocks that are set, and handovers, while clients write and read. Afterwards all members are equal, and nothing acknowledged is lost.
 //!
 //! `CHATSHARD_MEMBERS_SEEDS` sets the number of seeds, and draws new ones. One can be played again
 //! alone: `CHATSHARD_MEMBERS_SEED=17 cargo test --test members histories`.
@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use chatshard::command::{Kind, Outcome, Reply};
+use chatshard::journal::entry::JournalEntry;
 use chatshard::journal::sim::SimFaults;
 use chatshard::node::membership::MemberRole;
 use serde_json::{Value, json};
@@ -169,7 +170,7 @@ pub fn mishap(world: &mut World) {
         world.now() + Duration::from_millis(world.random.below(most))
     };
     let node = u32::try_from(at).unwrap();
-    match world.random.below(12) {
+    match world.random.below(13) {
         0 => {
             let until = later(world, 1500);
             world.kill(at, false, until);
@@ -203,6 +204,10 @@ pub fn mishap(world: &mut World) {
             }
         }
         9 | 10 => world.heal_disk(at),
+        11 => {
+            let set_ms = i64::try_from(world.random.below(1_200_000)).unwrap() - 600_000;
+            world.set_clock(at, set_ms);
+        }
         _ => match world.one_in(2) {
             true => world.begin_image(at),
             false => world.server.engine.restart(),
@@ -297,6 +302,7 @@ pub fn rest(world: &mut World, clients: &mut [Client], crowds: &Crowds) -> Resul
     if !is_at_rest(world) {
         return Err(format!("the members do not come to rest: {}", told(world)));
     }
+    check_times(world)?;
     let mut exports = Vec::new();
     for at in 0..MEMBERS {
         exports.push(export(world, at)?);
@@ -326,6 +332,19 @@ pub fn rest(world: &mut World, clients: &mut [Client], crowds: &Crowds) -> Resul
     let verified = serde_json::to_value(verified).unwrap();
     if verified["differences"] != 0 {
         return Err(format!("verify: {verified}"));
+    }
+    Ok(())
+}
+
+/// The times at which the members decided never go back, whoever was the active.
+pub fn check_times(world: &World) -> Result<(), Fault> {
+    let mut newest = 0;
+    for entry in world.server.engine.history() {
+        let time = JournalEntry::decode(&entry.bytes).unwrap().header.time_ms;
+        if time < newest {
+            return Err(format!("entry {} goes back from {newest} to {time}", entry.seq));
+        }
+        newest = time;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@
 //! - `standby`: a standby as values
 //! - `readers`, `watchers`: clients of standbys in these histories
 //! - `reads`: what a standby replies to
+//! - `clocks`: members whose wall clock is wrong
 //! - `bad_disk`: disks that are full, moved away, or fail a sync
 //! - `trims`: the journal is trimmed, and members know each other
 //! - `upgrade`: another version of the program, member by member
@@ -27,6 +28,7 @@
 mod common;
 
 mod bad_disk;
+mod clocks;
 mod cluster;
 mod crowds;
 #[cfg(feature = "journal-etcd")]

@@ -510,6 +510,11 @@ impl World {
         false
     }
 
+    /// Sets the wall clock of a member so many ms off the right time.
+    pub fn set_clock(&self, at: usize, set_ms: i64) {
+        RATES.with_borrow_mut(|rates| rates[at].set_ms = set_ms);
+    }
+
     /// The disk of a member.
     pub fn disk(&self, at: usize) -> &FaultyDisk {
         &self.members[at].disk

@@ -1,0 +1,64 @@
+//! Members whose wall clock is wrong: time never goes back from one active to the next, and who is far
+//! ahead claims last.
+
+use std::time::Duration;
+
+use super::bad_disk::Play;
+use super::history::check_times;
+use super::world::{Fault, MEMBERS};
+
+/// Ten minutes.
+const WRONG_MS: i64 = 600_000;
+
+/// The active dies, and the clocks of all others are far behind.
+pub fn slow_next(seed: u64) -> Result<(), Fault> {
+    let (mut play, first) = Play::begin(seed)?;
+    for at in (0..MEMBERS).filter(|at| *at != first) {
+        play.world.set_clock(at, -WRONG_MS);
+        // A start believes the wall clock.
+        let now = play.world.now();
+        play.world.kill(at, false, now);
+    }
+    play.until("standbys", |world| (0..MEMBERS).all(|at| world.members[at].life.is_some()))?;
+    let later = play.world.now() + Duration::from_secs(5);
+    play.world.kill(first, false, later);
+    play.until("another active", |world| (0..MEMBERS).any(|at| world.may_reply(at)))?;
+    for _ in 0..10_000 {
+        play.step()?;
+    }
+    check_times(&play.world)?;
+    play.rest()
+}
+
+#[test]
+fn the_next_active_decides_at_no_earlier_time() {
+    for seed in 0..12 {
+        slow_next(seed).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    }
+}
+
+#[test]
+fn a_member_whose_clock_is_far_ahead_claims_last() {
+    for seed in 0..12 {
+        let (mut play, first) = Play::begin(seed).unwrap();
+        let ahead = (first + 1) % MEMBERS;
+        play.world.set_clock(ahead, WRONG_MS);
+        let now = play.world.now();
+        play.world.kill(ahead, false, now);
+        let heard = play.world.now() + Duration::from_secs(1);
+        play.until("reports", |world| world.now() > heard).unwrap();
+        let mut next = None;
+        for dies in [Some(first), None] {
+            let dies = dies.or(next).unwrap();
+            let later = play.world.now() + Duration::from_secs(60);
+            play.world.kill(dies, false, later);
+            play.until("another active", |world| {
+                next = (0..MEMBERS).find(|at| world.may_reply(*at));
+                next.is_some()
+            })
+            .unwrap();
+            assert_eq!(next == Some(ahead), dies != first, "seed {seed}");
+        }
+        play.rest().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    }
+}
