@@ -630,6 +630,7 @@ impl Common {
         }
         self.node.clock.not_below(newest);
         self.member.set_begun();
+        self.node.clock.continue_keys();
         let begun = Arc::new(AtomicUsize::new(0));
         for shard in self.node.shards.all() {
             let begun = Arc::clone(&begun);

@@ -152,6 +152,9 @@ impl Worker {
             LogMode::Off => shard.leave_records_empty(),
             _ => shard.spread_snapshots(),
         }
+        if node.member.is_some() {
+            shard.stand_by();
+        }
         Self {
             shard_id,
             shard,

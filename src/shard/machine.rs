@@ -63,7 +63,8 @@ pub struct Moment {
     /// The node's wall clock, for commands that bring no time. It falls when somebody sets the
     /// clock back.
     pub now: TimeMs,
-    /// The time by which idempotency keys age. It follows elapsed time, and never falls.
+    /// The time by which idempotency keys age. It follows elapsed time, and never falls while the
+    /// node decides. The active of a journal continues the time of the one before.
     pub keys: TimeMs,
 }
 
@@ -86,6 +87,8 @@ pub struct Shard {
     growth_refusal: Option<Error>,
     outbox: Outbox,
     answers: Answers,
+    /// Whether it applies what another node decides; see [`Self::stand_by`].
+    follows: bool,
     fading: Fading,
     walk: CaptureWalk,
     restoring: Restoring,
@@ -107,6 +110,7 @@ impl Shard {
             growth_refusal: None,
             outbox: Outbox::default(),
             answers: Answers::default(),
+            follows: false,
             fading: Fading::new(shards.get()),
             walk: CaptureWalk::default(),
             restoring: Restoring::default(),
@@ -121,10 +125,13 @@ impl Shard {
         self.slots.shard
     }
 
-    /// Sets the time, for commands that bring none. Evicts first answers that are now too old.
+    /// Sets the time, for commands that bring none. Evicts first answers that are now too old, unless
+    /// the shard follows another node: that one has another time.
     pub fn tick(&mut self, time: impl Into<Moment>) {
         self.time = time.into();
-        self.answers.evict_expired(&mut self.slots, self.time.keys);
+        if !self.follows {
+            self.answers.evict_expired(&mut self.slots, self.time.keys);
+        }
     }
 
     /// The time of the newest message of all chats, or zero without messages. Reads all chats.
@@ -195,7 +202,10 @@ impl Shard {
             )));
         }
         let probed = if let Event::Probed(probed) = &event { Some(probed.digest) } else { None };
-        self.slots.apply(slot, |applier| event.apply(applier))?;
+        match self.follows {
+            true => self.follow(slot, event)?,
+            false => self.slots.apply(slot, |applier| event.apply(applier))?,
+        }
         if let Some(probed) = probed {
             self.probes.replayed(slot, probed, &self.slots);
         }
@@ -205,9 +215,17 @@ impl Shard {
         Ok(())
     }
 
+    /// Begins to follow another node after recovery: [`Self::replay`] brings what that one decides,
+    /// and first answers go as there.
+    pub fn stand_by(&mut self) {
+        self.follows = true;
+        self.answers.gather(&self.slots);
+    }
+
     /// Begins to work after recovery. Sends again all deliveries that the last stop left
     /// unconfirmed.
     pub fn start(&mut self, out: &mut Output) {
+        self.follows = false;
         self.answers.gather(&self.slots);
         self.fading.gather(&mut self.slots);
         let open: Vec<ChatId> = self

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chatshard::command::{ErrorCode, Kind, Reply};
 use chatshard::journal::sim::SimFaults;
 use chatshard::node::membership::MemberRole;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::cluster::{Cluster, Member, until};
 use super::failover::{advance, create, last_sequence, pair};
@@ -57,6 +57,18 @@ impl Play {
             }
         }
         Err(format!("{what} does not come"))
+    }
+
+    /// Asks one member, and waits for its reply.
+    pub fn ask(&mut self, at: usize, kind: Kind, arguments: Value) -> Result<Reply, Fault> {
+        let mut asked = self.world.ask(at, kind, arguments).ok_or("it does not reply")?;
+        for _ in 0..STEPS {
+            self.step()?;
+            if let Ok(outcome) = asked.try_recv() {
+                return outcome.map_err(|error| error.to_string());
+            }
+        }
+        Err(format!("{} has no reply", kind.name()))
     }
 
     /// Heals all disks, and compares the members at rest.

@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+use chatshard::command::Kind;
+use serde_json::json;
+
 use super::bad_disk::Play;
 use super::history::check_times;
 use super::world::{Fault, MEMBERS};
@@ -28,6 +31,42 @@ pub fn slow_next(seed: u64) -> Result<(), Fault> {
     }
     check_times(&play.world)?;
     play.rest()
+}
+
+/// A key is remembered by the next active, whose clocks have nothing to do with those before.
+pub fn key_survives(seed: u64) -> Result<(), Fault> {
+    let (mut play, first) = Play::begin(seed)?;
+    let asked = json!({"id": "k", "creator_id": "a", "type": 2, "user_ids": ["a", "b"]});
+    play.ask(first, Kind::Create, asked)?;
+    for at in (0..MEMBERS).filter(|at| *at != first) {
+        play.world.set_clock(at, 2 * WRONG_MS * [1, -1][usize::try_from(seed % 2).unwrap()]);
+        let now = play.world.now();
+        play.world.kill(at, false, now);
+    }
+    let heard = play.world.now() + Duration::from_secs(1);
+    play.until("reports", |world| world.now() > heard)?;
+    let write = json!({"chat_id": "k", "allocate": 1, "idempotency_key": "once"});
+    let reply = play.ask(first, Kind::Advance, write.clone())?;
+    let later = play.world.now() + Duration::from_secs(5);
+    play.world.kill(first, false, later);
+    let mut next = first;
+    play.until("another active", |world| {
+        let active = (0..MEMBERS).find(|at| world.may_reply(*at));
+        next = active.unwrap_or(first);
+        active.is_some()
+    })?;
+    let again = play.ask(next, Kind::Advance, write)?;
+    if again != reply {
+        return Err(format!("the key was forgotten: {reply:?}, and then {again:?}"));
+    }
+    play.rest()
+}
+
+#[test]
+fn the_next_active_remembers_keys() {
+    for seed in 0..12 {
+        key_survives(seed).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    }
 }
 
 #[test]

@@ -81,6 +81,11 @@ fn a_clock_that_goes_back_on_promotion() {
 }
 
 #[test]
+fn keys_that_age_by_the_clock_of_the_next_active() {
+    finds_by(clocks::key_survives, Planted::KeysAgeByClock, &["the key was forgotten"]);
+}
+
+#[test]
 fn an_active_that_stays_with_a_disk_that_takes_nothing() {
     finds_by(bad_disk::full_active, Planted::BadDiskStays, &["another active does not come"]);
 }

@@ -7,7 +7,8 @@
 //!
 //! Invariants:
 //! - All cores see one time, which is at most a millisecond old.
-//! - Idempotency keys age by elapsed time, counted from the newest key that the start found. So no
+//! - Idempotency keys age by elapsed time, counted from the newest key that the start found, or that
+//!   the active before has used. So no
 //!   step of the wall clock makes a key older. The time in which no node runs does not count.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -96,9 +97,12 @@ fn boot_clock() -> u64 {
 pub struct SharedClock {
     source: Source,
     clock: Mutex<Clock>,
-    /// The `boot` of the start, and the time of idempotency keys at that moment. The second rises
-    /// if newer keys are found later.
+    /// The `boot` of the start, and the time of idempotency keys at that moment. The second changes
+    /// once if this node continues the keys of another one; see [`Self::continue_keys`].
     start: (u64, AtomicU64),
+    /// The time of the newest key that any node of a journal has used, as far as this one has
+    /// applied it. 0 if none is known.
+    logged_keys: AtomicU64,
     /// The wall clock of the newest reading. `now` and `keys` are from this reading or a later one.
     seen: AtomicU64,
     now: AtomicU64,
@@ -116,6 +120,7 @@ impl SharedClock {
             source,
             clock: Mutex::new(Clock::new(start)),
             start: (start.boot, AtomicU64::new(keys)),
+            logged_keys: AtomicU64::new(newest_key.map_or(0, TimeMs::get)),
             seen: AtomicU64::new(start.wall),
             now: AtomicU64::new(start.wall),
             keys: AtomicU64::new(keys),
@@ -154,12 +159,26 @@ impl SharedClock {
         self.now.fetch_max(clock.now(), Ordering::Relaxed);
     }
 
-    /// Lets keys age from `newest` on, if that is later than their time now.
-    pub fn keys_not_below(&self, newest: TimeMs) {
+    /// Notes the time of a key that another node has used.
+    pub fn keys_logged(&self, newest: TimeMs) {
+        self.logged_keys.fetch_max(newest.get(), Ordering::Relaxed);
+    }
+
+    /// Lets keys age from the newest key of the journal on. A node that followed another one has a
+    /// time of its own, which may be far behind, or so far ahead that all keys would be too old. The
+    /// caller calls it before the node decides anything.
+    pub fn continue_keys(&self) {
+        let newest = self.logged_keys.load(Ordering::Relaxed);
+        if newest == 0 {
+            return;
+        }
+        // Held, so that no reading in between brings the time of before.
+        let clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
         let (boot, keys) = &self.start;
         let elapsed = (self.source.boot)().saturating_sub(*boot);
-        keys.fetch_max(newest.get().saturating_sub(elapsed), Ordering::Relaxed);
-        self.keys.fetch_max(newest.get(), Ordering::Relaxed);
+        keys.store(newest.wrapping_sub(elapsed), Ordering::Relaxed);
+        self.keys.store(newest, Ordering::Relaxed);
+        drop(clock);
     }
 
     /// Warns if a start found a message that is more than a day ahead. Then the wall clock is
@@ -200,7 +219,8 @@ impl SharedClock {
         let keys = keys.load(Ordering::Relaxed);
         let keys = match is_planted(Planted::KeysAgeByClock) {
             true => reading.wall,
-            false => keys.saturating_add(reading.boot.saturating_sub(*boot)),
+            // The time at the start may be below 0, if the newest key was found long after it.
+            false => keys.wrapping_add(reading.boot.saturating_sub(*boot)),
         };
         let now = if is_planted(Planted::ClockBelieved) { reading.wall } else { clock.now() };
         self.now.store(now, Ordering::Relaxed);
@@ -271,6 +291,24 @@ mod tests {
         assert_eq!(clock.behind_wall(), (1 << 50) - 1_000_004 - HEADROOM_MS);
         pass(20);
         assert_eq!(clock.moment().keys, newest.saturating_add(25));
+    }
+
+    #[test]
+    fn keys_continue_where_another_node_has_used_them() {
+        for newest in [5, 900_000, 2_000_000] {
+            WALL.set(1_000_000);
+            let clock = SharedClock::new(SET, None);
+            clock.continue_keys();
+            assert_eq!(clock.moment().keys.get(), 1_000_000, "none is known");
+            pass(100);
+            clock.keys_logged(TimeMs::new(newest).unwrap());
+            clock.keys_logged(TimeMs::new(newest - 1).unwrap());
+            assert_eq!(clock.moment().keys.get(), 1_000_100);
+            clock.continue_keys();
+            assert_eq!(clock.moment().keys.get(), newest);
+            pass(20);
+            assert_eq!(clock.moment().keys.get(), newest + 20);
+        }
     }
 
     #[test]

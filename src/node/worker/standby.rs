@@ -157,12 +157,6 @@ impl Worker {
     }
 
     fn start(&mut self) {
-        // Without a journal, the clock has begun with the newest key.
-        if self.node.member.is_some()
-            && let Some(newest) = self.shard.newest_answer()
-        {
-            self.node.clock.keys_not_below(newest);
-        }
         if !is_planted(Planted::OutboxNotStarted) {
             self.shard.start(&mut self.out);
         }
@@ -185,6 +179,7 @@ impl Worker {
             self.note_comparison();
             lsn = lsn.next();
         }
+        self.node.clock.keys_logged(self.shard.newest_replayed_answer());
         self.mailbox().applied.store(lsn.previous().0, Ordering::Release);
     }
 }

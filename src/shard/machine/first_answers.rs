@@ -16,6 +16,8 @@
 //!   part has no window of its own: it is used as long as its reservation.
 //! - A new answer evicts at most two answers for each unit of its weight, and each tick evicts at
 //!   most two. So no step is long.
+//! - A shard that follows another node lets answers go by the same bounds. It goes by the newest time
+//!   in the records, so no answer goes before the other node may let it go.
 //! - The queue names a slot once for each answer that the slot holds. The sum of weights counts
 //!   these answers.
 
@@ -26,7 +28,8 @@ use bytes::Bytes;
 use super::{Shard, Slots};
 use crate::command::{Error, Kind, Reply};
 use crate::limits::{IDEMPOTENCY_ANSWER_BYTES, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_WINDOW_MS};
-use crate::shard::events::KeyUsed;
+use crate::shard::decode::BadRecord;
+use crate::shard::events::{Event, KeyUsed, UserErased};
 use crate::shard::keyed::Keyed;
 use crate::shard::op::{Output, Step};
 use crate::shard::state::FirstAnswer;
@@ -46,6 +49,16 @@ pub(super) struct Answers {
     queue: VecDeque<Slot>,
     /// The sum of the weights of all answers; see [`weight`].
     weight: usize,
+    /// The newest time in the answers that came by replay.
+    newest_replayed: TimeMs,
+}
+
+/// What an event changes of the answers of its slot.
+struct AnswersChange {
+    /// Those that go.
+    gone: Weighed,
+    /// The time and the weight of the one that comes.
+    new: Option<(TimeMs, usize)>,
 }
 
 impl Answers {
@@ -72,6 +85,24 @@ impl Answers {
             }
             self.evict_oldest(slots);
         }
+    }
+
+    /// Counts what an event has changed, and evicts what goes beyond the bounds at the time `now`.
+    fn changed(&mut self, slots: &mut Slots, slot: Slot, change: AnswersChange, now: TimeMs) {
+        let AnswersChange { gone, new } = change;
+        if gone.count > 0 {
+            self.went(slot, gone);
+        }
+        let Some((_, weight)) = new else { return };
+        self.queue.push_back(slot);
+        self.weight += weight;
+        let kept_max = IDEMPOTENCY_KEYS_MAX / usize::from(slots.shards.get());
+        for _ in 0..EVICTED_A_STEP * weight {
+            if self.weight > kept_max {
+                self.evict_oldest(slots);
+            }
+        }
+        self.evict_expired(slots, now);
     }
 
     fn evict_oldest(&mut self, slots: &mut Slots) {
@@ -199,26 +230,44 @@ impl Shard {
 
     fn keep_bytes(&mut self, keyed: Keyed, reply: Bytes, out: &mut Output) {
         let Keyed { slot, scope, request, .. } = keyed;
-        let hash = self.slots.hash_of(&scope);
-        let replaced = self.slots.slot(slot).map_or_else(
-            |_| Weighed::default(),
-            |state| Weighed::of(state.answers.get(&scope, hash).into_iter()),
-        );
-        let weight = weight(&reply);
         let answer = FirstAnswer { scope, order: 0, request, at: self.time.keys, reply };
+        let change = self.change_by(slot, &answer);
         self.commit(slot, KeyUsed { answer }, out);
-        if replaced.count > 0 {
-            self.answers.went(slot, replaced);
+        self.answers.changed(&mut self.slots, slot, change, self.time.keys);
+    }
+
+    /// What an answer changes that a slot is about to keep: it may replace one that is too old.
+    fn change_by(&self, slot: Slot, answer: &FirstAnswer) -> AnswersChange {
+        let hash = self.slots.hash_of(&answer.scope);
+        let gone = self.slots.slot(slot).map_or_else(
+            |_| Weighed::default(),
+            |state| Weighed::of(state.answers.get(&answer.scope, hash).into_iter()),
+        );
+        AnswersChange { gone, new: Some((answer.at, weight(&answer.reply))) }
+    }
+
+    /// Applies an event of another node, and lets answers go as that node does.
+    pub(super) fn follow(&mut self, slot: Slot, event: Event) -> Result<(), BadRecord> {
+        let change = if let Event::KeyUsed(KeyUsed { answer }) = &event {
+            Some(self.change_by(slot, answer))
+        } else if let Event::UserErased(UserErased { user_id }) = &event {
+            Some(AnswersChange { gone: self.answers_of(user_id), new: None })
+        } else {
+            None
+        };
+        self.slots.apply(slot, |applier| event.apply(applier))?;
+        if let Some(change) = change {
+            let newest = change.new.map_or(TimeMs::ZERO, |(at, _)| at);
+            self.answers.newest_replayed = self.answers.newest_replayed.max(newest);
+            let now = self.answers.newest_replayed;
+            self.answers.changed(&mut self.slots, slot, change, now);
         }
-        self.answers.queue.push_back(slot);
-        self.answers.weight += weight;
-        let kept_max = IDEMPOTENCY_KEYS_MAX / usize::from(self.slots.shards.get());
-        for _ in 0..EVICTED_A_STEP * weight {
-            if self.answers.weight > kept_max {
-                self.answers.evict_oldest(&mut self.slots);
-            }
-        }
-        self.answers.evict_expired(&mut self.slots, self.time.keys);
+        Ok(())
+    }
+
+    /// The newest time of an answer that came by replay; zero without one.
+    pub fn newest_replayed_answer(&self) -> TimeMs {
+        self.answers.newest_replayed
     }
 
     /// The first answers under the keys of a user: their number and weight.
@@ -270,6 +319,7 @@ fn decode(bytes: &[u8]) -> Result<Remembered, Error> {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+    use snapshot::Batch;
 
     use super::*;
     use crate::command::{Command, Sorted};
@@ -312,6 +362,61 @@ mod tests {
         let kept = Weighed::of(shard.slots.states().iter().flat_map(|state| state.answers.iter()));
         let listed = (shard.answers.queue.len(), shard.answers.weight);
         assert_eq!(listed, (kept.count, kept.weight));
+    }
+
+    /// Gives the records of one shard to a shard that follows it.
+    fn follow(shard: &mut Shard, records: &Batch) {
+        for record in records.payloads() {
+            shard.replay(record).unwrap();
+        }
+        assert_counted(shard);
+    }
+
+    #[test]
+    fn a_shard_that_follows_keeps_what_the_other_keeps() {
+        let shards = ShardCount::new(1).unwrap();
+        let new = || Shard::new(ShardId(0), shards, KeyHasher::new(7));
+        let (mut shard, mut standby) = (new(), new());
+        standby.stand_by();
+        // Far behind, or far ahead: only the times in the records count.
+        for (round, clock) in
+            [1, 50 * IDEMPOTENCY_WINDOW_MS, 1].into_iter().cycle().take(30).enumerate()
+        {
+            let now = 1_000_000 + round as u64 * IDEMPOTENCY_WINDOW_MS / 10;
+            shard.tick(TimeMs::new(now).unwrap());
+            standby.tick(TimeMs::new(clock).unwrap());
+            for user in ["a", "b"] {
+                let mut out = Output::default();
+                let touch = json!({"user_id": user, "idempotency_key": format!("k{round}")});
+                let Sorted::Shard(command) =
+                    Command::from_json(Kind::Touch, touch).unwrap().sorted()
+                else {
+                    panic!()
+                };
+                let to = ReplyTo { core: ShardId(0), entry: 0, part: 0 };
+                shard.operation(to, Op::Run(command), &mut out);
+                follow(&mut standby, &out.records);
+            }
+            if round == 15 {
+                let mut out = Output::default();
+                let erase = json!({"user_id": "a"});
+                let Command::EraseUser(erase) = Command::from_json(Kind::EraseUser, erase).unwrap()
+                else {
+                    panic!()
+                };
+                let to = ReplyTo { core: ShardId(0), entry: 0, part: 0 };
+                shard.operation(to, Op::EraseEnd(erase, 0), &mut out);
+                follow(&mut standby, &out.records);
+            }
+            assert_eq!(standby.newest_replayed_answer().get(), now);
+            let scopes = |shard: &Shard| {
+                let answers = shard.slots.states().iter().flat_map(|state| state.answers.iter());
+                answers.map(|answer| answer.scope.clone()).collect::<Vec<_>>()
+            };
+            assert_eq!(scopes(&standby), scopes(&shard), "round {round}");
+        }
+        // Ten rounds are a window.
+        assert!(standby.answers.queue.len() <= 22, "{}", standby.answers.queue.len());
     }
 
     #[test]
