@@ -218,6 +218,8 @@ async fn serve(
     let told = addresses.clone();
     std::thread::spawn(move || on_ready(&told));
 
+    // Whether the data of the present node was copied from another member.
+    let mut copied = false;
     loop {
         let next = tokio::select! {
             () = &mut stop => break,
@@ -241,7 +243,15 @@ async fn serve(
         late.set(None);
         current.set(None);
         node.demote().await?;
-        if matches!(next, AfterStint::Copy | AfterStint::Replace) {
+        if let AfterStint::Copy { was_level: false } = next
+            && copied
+        {
+            warn!(
+                "the copy of another member's data took longer than the journal keeps what is \
+                 written meanwhile; another one begins. Raise --journal-bytes-max"
+            );
+        }
+        if matches!(next, AfterStint::Copy { .. } | AfterStint::Replace) {
             let is_wrong = next == AfterStint::Replace;
             let mut joining = join(&options, &access, &late, is_wrong)?;
             tokio::select! {
@@ -252,7 +262,11 @@ async fn serve(
                 }
             }
             late.set(None);
+            if let Some(journal) = &options.journal {
+                journal.figures.note_join();
+            }
         }
+        copied = matches!(next, AfterStint::Copy { .. } | AfterStint::Replace);
         if has_failed_sync {
             tokio::select! {
                 () = tokio::time::sleep(DISK_PAUSE_MIN) => {}

@@ -45,7 +45,11 @@ pub struct HandoverArgs {
 /// Asks the active to hand over, and prints where its stint has ended.
 pub async fn hand_over(args: HandoverArgs) -> Result<(), Failure> {
     let client = args.connection.open().await?;
-    let reply = ask(&args.connection, &client, Handover { to: args.to.clone() }).await?;
+    // The request may be sent again, to another member: then it must not end the stint of that one.
+    let known = ask(&args.connection, &client, Cluster {}).await?;
+    let Reply::Cluster(ClusterReply { epoch, .. }) = known else { return Err(unexpected()) };
+    let handover = Handover { to: args.to.clone(), epoch: Some(epoch).filter(|epoch| *epoch > 0) };
+    let reply = ask(&args.connection, &client, handover).await?;
     let Reply::Handover(reply) = reply else { return Err(unexpected()) };
     if args.format.is_json() {
         return print_json(&reply);

@@ -18,7 +18,7 @@ use snapshot::{Known, Lsn, RealDisk, Repaired, Scan, SegmentReport, Tail};
 use super::Failure;
 use super::failure::tell;
 use super::result_file::{print, print_json};
-use crate::node::loss::{NewestTime, cost, described, kept_until};
+use crate::node::loss::{NewestTime, WIPE_ADVICE, cost, described, kept_until};
 use crate::node::rights::{advice_in, refusal};
 use crate::node::store::{
     is_used, lock, look, refuse_half_swapped, refuse_repair, renew_incarnation, unfinished_copy,
@@ -61,7 +61,14 @@ pub fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     if !found.scan.damage.is_empty() && found.refusal.is_none() {
-        tell(format_args!("damaged: restore a backup, or accept the cost; copies are kept"));
+        match found.is_member {
+            true => tell(format_args!("damaged: {WIPE_ADVICE}")),
+            false => {
+                tell(format_args!(
+                    "damaged: restore a backup, or accept the cost; copies are kept"
+                ));
+            }
+        }
     }
     Ok(ExitCode::FAILURE)
 }
@@ -91,6 +98,8 @@ struct Found {
     repaired: Repaired,
     /// Why a server refuses the directory, apart from damage of log and snapshots.
     refusal: Option<String>,
+    /// Whether it is the directory of a member of a journal, in which damage is not accepted.
+    is_member: bool,
     /// What is lost if the damage is accepted, in words.
     cost: Option<String>,
     /// The newest time in the records that are left.
@@ -119,7 +128,9 @@ impl Found {
         let scan =
             scan.map_err(|error| Failure::new(format!("{error}{}", advice_in(dir, &error))))?;
         let newest = newest.time();
-        let cost = (!scan.damage.is_empty() && identity.is_ok()).then(|| cost(&scan, newest));
+        let is_member = identity.as_ref().is_ok_and(|(identity, _)| identity.member.is_some());
+        let is_accepted = !scan.damage.is_empty() && identity.is_ok() && !is_member;
+        let cost = is_accepted.then(|| cost(&scan, newest));
         let unreadable = unreadable.map(|(lsn, why): (Lsn, String)| {
             let holds =
                 |segment: &&SegmentReport| segment.first_lsn <= lsn && lsn <= segment.last_lsn;
@@ -127,7 +138,7 @@ impl Found {
             format!("{}: record {lsn}: {why}", path.display())
         });
         let refusal = identity.err().map(|error| error.to_string()).or(unreadable);
-        Ok(Self { in_use, scan, repaired, refusal, cost, newest, digests })
+        Ok(Self { in_use, scan, repaired, refusal, is_member, cost, newest, digests })
     }
 
     fn is_whole(&self) -> bool {
@@ -199,7 +210,7 @@ fn as_json(found: &Found) -> Value {
         "refused": found.refusal,
         "newer": newer.collect::<Vec<_>>(),
         "damage": damage.collect::<Vec<_>>(),
-        "can_be_repaired": scan.can_be_repaired,
+        "can_be_repaired": scan.can_be_repaired && !found.is_member,
         "loss": loss,
         "leftovers": scan.leftovers,
         "digests": found.digests,

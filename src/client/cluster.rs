@@ -219,11 +219,21 @@ impl Call for ClusterClient {
             }
             if !may_go_on || Instant::now() >= deadline {
                 self.note(None);
-                return Err(known(unknown, error));
+                return Err(known(unknown, found_none(error)));
             }
             self.note(Some(error));
             sleep(PAUSE).await;
         }
+    }
+}
+
+/// The error of a call whose time is over. Where the active should be helps nobody then.
+fn found_none(error: Error) -> Error {
+    match error.code {
+        ErrorCode::Moved => {
+            Error::not_applied(&format!("no member is the active: {}", error.message))
+        }
+        _ => error,
     }
 }
 
@@ -323,6 +333,18 @@ mod tests {
         let client = ClusterClient::connect([gone, other], options).await.unwrap();
         let error = client.call(delete(Some("k"))).await.unwrap_err();
         assert!(error.is_outcome_unknown(), "{error}");
+    }
+
+    #[tokio::test]
+    async fn members_of_which_none_is_the_active_are_named_as_the_cause() {
+        let standby = || member((0..100).map(|_| vec![moved("")]).collect());
+        let ((one, _), (other, _)) = (standby().await, standby().await);
+        let call_timeout = Duration::from_millis(300);
+        let options = ClientOptions { call_timeout, ..ClientOptions::default() };
+        let client = ClusterClient::connect([one, other], options).await.unwrap();
+        let error = client.call(delete(None)).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::Unavailable);
+        assert!(error.message.starts_with("not applied: no member is the active"), "{error}");
     }
 
     #[tokio::test]

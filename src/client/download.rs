@@ -15,8 +15,10 @@ use tokio::time::timeout;
 use super::stream::connect;
 use super::{Address, ClientTls};
 
-/// How long connecting may take, and then each wait for bytes.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long connecting may take, and then each wait for bytes. Another member may have the data, so
+/// one that stands still is soon left.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of an answer that says what is wrong.
 const MESSAGE_BYTES_MAX: usize = 16 << 10;
 
@@ -39,7 +41,7 @@ pub(crate) async fn get(
     path: &str,
 ) -> Result<Download, String> {
     let silent = |_| format!("{address} does not answer");
-    let connected = timeout(PATIENCE, connect(address, tls)).await.map_err(silent)?;
+    let connected = timeout(CONNECT_PATIENCE, connect(address, tls)).await.map_err(silent)?;
     let stream = TokioIo::new(connected.map_err(|error| error.to_string())?);
     let broken = |error: hyper::Error| format!("{address}: {error}");
     let (mut sender, connection) = http1::handshake(stream).await.map_err(broken)?;

@@ -12,6 +12,10 @@ pub struct Handover {
     /// Name of the standby that claims first; any standby if absent.
     #[serde(default)]
     pub to: Option<String>,
+    /// Number of the claim whose stint is to end. If another one is the newest, nothing changes: a
+    /// request that comes late ends no later stint.
+    #[serde(default)]
+    pub epoch: Option<u64>,
 }
 
 impl Check for Handover {
@@ -44,6 +48,7 @@ draw! {
         to = |choices: &mut super::test_values::Choices<'_>| {
             choices.draw::<bool>().then(|| format!("m{}", choices.draw::<u16>()))
         },
+        epoch,
     }
     HandoverReply { epoch, last_lsn }
 }

@@ -39,9 +39,9 @@ use crate::command::{Call, Command, Error, ErrorCode, Kind, Reply, ReplySize, Ru
 use crate::metrics::doors::Refused;
 use crate::metrics::{self, Form, MetricsInput, SharedMeter};
 
-/// The check behind `/readyz`: an error with the reason while the node does not accept all
-/// requests.
-pub type Readiness = Arc<dyn Fn(bool) -> Result<(), String> + Send + Sync>;
+/// The check behind `/readyz`: the answer in a word, or an error with the reason while the node does
+/// not accept all requests.
+pub type Readiness = Arc<dyn Fn(bool) -> Result<&'static str, String> + Send + Sync>;
 /// Collects the values that `/metrics` shows.
 pub type MetricsSource =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = MetricsInput> + Send>> + Send + Sync>;
@@ -87,10 +87,10 @@ async fn healthz() -> Response {
     success("ok", 64)
 }
 
-/// With `?any`, a standby that is well is ready too.
+/// With `?any`, a standby that is well is ready too, and says that it is one.
 async fn readyz<C: Call>(State(admin): State<Admin<C>>, RawQuery(query): RawQuery) -> Response {
     match (admin.readiness)(query.as_deref() == Some("any")) {
-        Ok(()) => success("ready", 64),
+        Ok(ready) => success(ready, 64),
         Err(why) => Failure::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
     }
 }

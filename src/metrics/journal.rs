@@ -35,6 +35,8 @@ pub struct JournalMetrics {
     pub state_age: Option<Duration>,
     /// Trims since the start.
     pub trims: u64,
+    /// How often this process copied the data of another member.
+    pub joins: u64,
     /// How often this process became the active, by reason.
     pub takeovers: Vec<(&'static str, u64)>,
     /// Time that the newest takeover took; `None` before the first one.
@@ -86,6 +88,8 @@ impl Page<'_> {
             self.gauge("standby_age_seconds", help, age.as_secs_f64())?;
         }
         self.counter("journal_trims", "Trims of the journal", journal.trims)?;
+        let help = "How often this process copied the data of another member";
+        self.counter("joins", help, journal.joins)?;
         let help = "How often this process became the active";
         self.counts_by_reason("takeovers", help, &journal.takeovers)?;
         let help = "How often this process handed over";

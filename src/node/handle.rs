@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::info::NodeInfo;
 use super::log::LogState;
 use super::mailbox::{Control, WorkerReport};
+use super::membership::MemberRole;
 use super::standby_reads::LetsIn;
 use super::worker::{LocalWorker, Taken};
 use crate::command::stats::StatsReply;
@@ -42,12 +43,12 @@ impl Handle {
         &self.node
     }
 
-    /// Whether the node accepts reads and writes now, for `/readyz`. A standby does not, but it is
-    /// well if it may be `of_any_role`.
+    /// Whether the node accepts reads and writes now, for `/readyz`: the word for it. A standby does
+    /// not, but it is well if it may be `of_any_role`.
     ///
     /// # Errors
     /// Why not: the node is stopping, or the log refuses writes.
-    pub fn readiness(&self, of_any_role: bool) -> Result<(), String> {
+    pub fn readiness(&self, of_any_role: bool) -> Result<&'static str, String> {
         if self.node.stopping.load(Ordering::Acquire) {
             return Err("the server is stopping".into());
         }
@@ -66,7 +67,14 @@ impl Handle {
             }
         }
         match self.node.log.state() {
-            LogState::Ok => Ok(()),
+            LogState::Ok => {
+                Ok(self.node.member.as_ref().map_or("ready", |member| match member.role() {
+                    MemberRole::Active => "ready",
+                    MemberRole::Standby => "ready: standby",
+                    MemberRole::Claiming => "ready: claiming",
+                    MemberRole::Demoted => "ready: demoted",
+                }))
+            }
             state => Err(state.why().into()),
         }
     }

@@ -137,6 +137,7 @@ impl NodeInfo {
         let Some(member) = &self.member else {
             return Err(Error::invalid("handover: this node has no journal"));
         };
+        member.check_stint(asked.epoch)?;
         let request = HandoverRequest { to: asked.to, caller: Some(shard) };
         member.ask_handover(self.clock.boot(), request)?;
         // The member's thread looks at it when it has work.
@@ -326,6 +327,7 @@ impl NodeInfo {
             lag: lag.map(|StandbyLag { records, time }| (records, time)),
             state_age: member.state_age(now),
             trims: figures.trims(),
+            joins: figures.joins(),
             takeovers: figures.takeovers().map(|(why, count)| (why.name(), count)).collect(),
             newest_takeover: figures.newest_takeover(),
             appends: figures.appends(),

@@ -3,7 +3,7 @@
 use crate::journal::base::JournalBase;
 use crate::journal::client::{EngineClient, EnginePort};
 use crate::journal::engine::{EngineReply, EngineRequest};
-use crate::journal::entry::ControlBody;
+use crate::journal::entry::{ControlBody, JournalEntry};
 use crate::journal::names::ActiveMember;
 use crate::journal::reader::{Content, JournalReader, Verdict};
 use crate::limits::{JOURNAL_FORMAT, JOURNAL_READ_ENTRIES};
@@ -39,6 +39,25 @@ pub fn read_base(client: &EngineClient, journal: u64) -> Result<Option<JournalBa
         EngineReply::Gone { base } => decode(&base, journal).map(Some),
         _ => Ok(None),
     }
+}
+
+/// The epoch of the newest entry. It says whether the active of a base was replaced, without reading
+/// all that the engine keeps.
+///
+/// # Errors
+/// [`NotRead::NoWord`]; [`NotRead::Unusable`] if the entry is damaged.
+pub fn newest_epoch(client: &EngineClient, journal: u64) -> Result<u64, NotRead> {
+    let port = client.port();
+    let Some(EngineReply::Tail { seq }) = ask(&port, 1, EngineRequest::Tail) else {
+        return Err(NotRead::NoWord);
+    };
+    let EngineReply::Entries(entries) = read(&port, 2, seq)? else {
+        return Err(NotRead::NoWord);
+    };
+    let entry = entries.first().ok_or(NotRead::NoWord)?;
+    let damaged = || NotRead::Unusable("the newest entry is damaged".to_owned());
+    let header = JournalEntry::decode(&entry.bytes).map_err(|_| damaged())?.header;
+    (header.journal == journal).then_some(header.epoch).ok_or_else(damaged)
 }
 
 /// Reads all that the engine keeps, by the reader's rule.

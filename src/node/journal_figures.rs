@@ -77,6 +77,7 @@ pub struct JournalFigures {
     /// Whether this process has copied data because its own was wrong.
     has_copied: AtomicBool,
     handovers: [AtomicU64; HandoverWhy::ALL.len()],
+    joins: AtomicU64,
 }
 
 impl Default for JournalFigures {
@@ -90,6 +91,7 @@ impl Default for JournalFigures {
             appends: Mutex::default(),
             has_copied: AtomicBool::new(false),
             handovers: Default::default(),
+            joins: AtomicU64::default(),
         }
     }
 }
@@ -101,8 +103,8 @@ impl JournalFigures {
         known(&self.retained_bytes)
     }
 
-    /// Members, with this one, that have on their disks whatever is trimmed. Only the active knows
-    /// them.
+    /// Members, with this one, that have on their disks whatever is trimmed. Only an active knows
+    /// them, once standbys could report to it.
     #[must_use]
     pub fn copies(&self) -> Option<u64> {
         known(&self.copies)
@@ -142,6 +144,17 @@ impl JournalFigures {
         self.appends_mut().record(took);
     }
 
+    /// How often this process copied the data of another member.
+    #[must_use]
+    pub fn joins(&self) -> u64 {
+        self.joins.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the data of another member was copied.
+    pub fn note_join(&self) {
+        self.joins.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// How often this process handed over, by reason.
     pub fn handovers(&self) -> impl Iterator<Item = (HandoverWhy, u64)> {
         let counts = self.handovers.iter().map(|count| count.load(Ordering::Relaxed));
@@ -155,9 +168,10 @@ impl JournalFigures {
         });
     }
 
-    pub(super) fn set_kept(&self, retained_bytes: u64, copies: usize) {
+    pub(super) fn set_kept(&self, retained_bytes: u64, copies: Option<usize>) {
         self.retained_bytes.store(retained_bytes, Ordering::Relaxed);
-        self.copies.store(u64::try_from(copies).unwrap_or(UNKNOWN), Ordering::Relaxed);
+        let copies = copies.and_then(|copies| u64::try_from(copies).ok()).unwrap_or(UNKNOWN);
+        self.copies.store(copies, Ordering::Relaxed);
     }
 
     pub(super) fn forget_kept(&self) {

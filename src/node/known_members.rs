@@ -8,6 +8,8 @@
 //!   every address is asked.
 //! - Only a report of the last [`ALIVE`] counts for a trim or a handover.
 //! - At most [`MEMBERS_MAX`] members are kept; beyond it, the one not heard of for longest goes.
+//! - A member that has another address than before is forgotten at the old one. Two members of one
+//!   name are told apart by their addresses, as long as both are heard of.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,6 +28,8 @@ const ALIVE: Duration = Duration::from_secs(5);
 const HANDOVER_LAG_MAX: u64 = 100_000;
 /// How long a member that does not report keeps the journal at a format that it reads.
 const FORMAT_COUNTS: Duration = Duration::from_hours(7 * 24);
+/// Time after which an address is forgotten, if its member is heard of at another one.
+const MOVED_AFTER: Duration = Duration::from_secs(60);
 /// Most members that are kept.
 const MEMBERS_MAX: usize = 32;
 
@@ -43,6 +47,8 @@ struct Noted {
     names: MemberNames,
     /// When this process came to know of it.
     since: Duration,
+    /// When it was heard of last.
+    seen: Duration,
 }
 
 #[derive(Debug)]
@@ -89,14 +95,9 @@ pub struct StandbyLag {
 impl KnownMembers {
     /// Takes a report. `committed` is the newest committed record.
     pub(super) fn hear(&mut self, now: Duration, committed: Lsn, report: Report) {
-        self.note(
-            now,
-            MemberNames {
-                member: report.member.clone(),
-                tcp: report.address.clone(),
-                admin: report.admin.clone(),
-            },
-        );
+        let (member, tcp, admin) =
+            (report.member.clone(), report.address.clone(), report.admin.clone());
+        self.note(now, MemberNames { member, tcp, admin });
         let lag = committed.0.saturating_sub(report.lsn);
         let before = self.heard.get(&report.member).map(|heard| heard.level_at);
         let level_at = if lag == 0 { now } else { before.unwrap_or(now) };
@@ -112,9 +113,13 @@ impl KnownMembers {
     /// Notes that there is a member of this address. Of too many, the one that was noted first is
     /// forgotten.
     pub(super) fn note(&mut self, now: Duration, names: MemberNames) {
+        self.noted.retain(|Noted { names: noted, seen, .. }| {
+            let has_moved = noted.member == names.member && !noted.are_of(&names);
+            !has_moved || now.saturating_sub(*seen) < MOVED_AFTER
+        });
         match self.noted.iter_mut().find(|noted| noted.names.are_of(&names)) {
-            Some(noted) => noted.names = names,
-            None => self.noted.push(Noted { names, since: now }),
+            Some(noted) => (noted.names, noted.seen) = (names, now.max(noted.seen)),
+            None => self.noted.push(Noted { names, since: now, seen: now }),
         }
         if self.noted.len() > MEMBERS_MAX {
             self.noted.remove(0);
@@ -130,7 +135,8 @@ impl KnownMembers {
     /// them has not reported, unless nothing was heard of it for [`FORMAT_COUNTS`].
     pub(super) fn format_read_by_all(&self, now: Duration, own: &MemberNames) -> Option<u32> {
         let mut all = u32::MAX;
-        for Noted { names, since } in self.noted.iter().filter(|noted| !noted.names.are_of(own)) {
+        for Noted { names, since, .. } in self.noted.iter().filter(|noted| !noted.names.are_of(own))
+        {
             let heard = self.heard.get(&names.member);
             let last = heard.map_or(*since, |heard| heard.at);
             if now.saturating_sub(last) < FORMAT_COUNTS {
@@ -209,9 +215,10 @@ impl KnownMembers {
     /// Notes what the active said.
     pub(super) fn told(&mut self, now: Duration, mut members: Vec<ClusterMember>) {
         members.truncate(MEMBERS_MAX);
-        for ClusterMember { member, address, admin, .. } in &members {
+        for ClusterMember { member, address, admin, heard_ms, .. } in &members {
             let (member, tcp, admin) = (member.clone(), address.clone(), admin.clone());
-            self.note(now, MemberNames { member, tcp, admin });
+            let heard = now.saturating_sub(Duration::from_millis(heard_ms.unwrap_or(0)));
+            self.note(heard, MemberNames { member, tcp, admin });
         }
         self.told = Some(Told { at: now, members });
     }
@@ -294,6 +301,24 @@ mod tests {
         assert_eq!(why(&known, 6 * SECOND, Some("well")), None);
         assert_eq!(why(&known, 7 * SECOND, None), none);
         assert!(why(&known, 7 * SECOND, Some("well")).unwrap().ends_with("reported 6 s ago"));
+    }
+
+    #[test]
+    fn a_member_that_moves_is_forgotten_where_it_was() {
+        let mut known = KnownMembers::default();
+        let at = |address: &str| Report { address: address.into(), ..report("a", 1, 1) };
+        let addresses = |known: &KnownMembers| {
+            known.noted().into_iter().map(|names| names.tcp).collect::<Vec<_>>()
+        };
+        known.hear(SECOND, Lsn(1), at("old:1"));
+        known.hear(30 * SECOND, Lsn(1), at("new:1"));
+        assert_eq!(addresses(&known), ["old:1", "new:1"], "two members may have one name");
+        known.hear(60 * SECOND, Lsn(1), at("new:1"));
+        assert_eq!(addresses(&known), ["old:1", "new:1"]);
+        known.hear(61 * SECOND, Lsn(1), at("new:1"));
+        assert_eq!(addresses(&known), ["new:1"]);
+        known.hear(200 * SECOND, Lsn(1), report("b", 1, 1));
+        assert_eq!(addresses(&known), ["new:1", ""], "one that is only silent stays");
     }
 
     #[test]

@@ -40,6 +40,10 @@ pub fn kept_until(newest: Option<TimeMs>, snapshot: Option<&Path>) -> Option<Sys
     of_records.or_else(of_snapshot)
 }
 
+/// How to get the data of a member back.
+pub const WIPE_ADVICE: &str =
+    "Wipe the directory and start the node: it copies the data of the active";
+
 /// What accepting the damage costs, as one sentence without its full stop.
 pub fn cost(scan: &Scan, newest: Option<TimeMs>) -> String {
     let snapshot = scan.snapshots.iter().rev().find(|snapshot| snapshot.state.is_ok());

@@ -108,7 +108,10 @@ pub enum AfterStint {
     /// It recovers from its own disk.
     Recover,
     /// It copies the data of another member: the journal has trimmed what it needs next.
-    Copy,
+    Copy {
+        /// Whether it had everything that the journal has, at some time of this life.
+        was_level: bool,
+    },
     /// It copies the data of the active: its own is wrong.
     Replace,
     /// It recovers, and then does not claim at once behind its own release.
@@ -131,7 +134,7 @@ impl AfterStint {
         match self {
             Self::HandedOver { epoch } => Some(epoch),
             Self::DiskFailed { epoch } => epoch,
-            Self::Recover | Self::Copy | Self::Replace => None,
+            Self::Recover | Self::Copy { .. } | Self::Replace => None,
         }
     }
 }
@@ -185,6 +188,8 @@ struct Applying<D: Disk> {
     /// By how much the time of this node was ahead of the newest entry, in ms, when that came. Only
     /// an entry that came while this member had all others shows that.
     ahead_ms: Option<u64>,
+    /// Whether it had everything up to the tail at some time.
+    was_level: bool,
     is_ahead: Episode,
 }
 
@@ -303,6 +308,7 @@ impl Common {
             forbidden: Episode::default(),
             silent_since: Duration::ZERO,
             ahead_ms: None,
+            was_level: false,
             is_ahead: Episode::default(),
         }
     }
@@ -362,7 +368,8 @@ impl Common {
         self.publish(&mut applying);
         if let Some(StandbyEnd::Trimmed { have }) = applying.standby.end() {
             warn!(last_lsn = have.0, "the journal begins behind what this member has");
-            return self.end(applying.disk, AfterStint::Copy);
+            let was_level = applying.was_level;
+            return self.end(applying.disk, AfterStint::Copy { was_level });
         }
         if let Some(lsn) = self.member.wrong_at() {
             return self.copy_once(applying, lsn);
@@ -465,6 +472,7 @@ impl Common {
             }
             next = applying.port.try_receive();
         }
+        applying.was_level |= applying.standby.has_all();
         self.member.claim_check.accepted(JournalReach::of(applying.standby.reader()));
         self.member.set_format(applying.standby.reader().place().format);
         if self.member.claim_check.forbidding().is_none() && applying.forbidden.ends() {

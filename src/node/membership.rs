@@ -334,6 +334,18 @@ impl Membership {
         self.known().lag(now)
     }
 
+    /// Refuses a request that is meant for the stint of another claim than the newest one.
+    pub(super) fn check_stint(&self, epoch: Option<u64>) -> Result<(), Error> {
+        let newest = self.active().epoch;
+        match epoch {
+            Some(epoch) if epoch != newest => {
+                let what = format!("epoch: the newest claim has {newest}, and not {epoch}");
+                Err(Error::new(ErrorCode::Conflict, what))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Asks the member's thread for a handover. From now on nothing is let in.
     pub(super) fn ask_handover(
         &self,

@@ -29,7 +29,7 @@ use tracing::{debug, error, info, warn};
 use super::error::StoreError;
 use super::identity::{AtRisk, IDENTITY_FILE, IDENTITY_VERSION, Identity, IdentityFile};
 use super::load::{DigestsCompared, load};
-use super::loss::{NewestTime, cost, described, kept_until};
+use super::loss::{NewestTime, WIPE_ADVICE, cost, described, kept_until};
 use super::rights::{advice_in, create_private};
 use super::swap;
 use crate::shard::Shard;
@@ -38,8 +38,6 @@ use crate::types::{KeyHasher, ShardCount, TimeMs};
 const LOCK_FILE: &str = "lock";
 /// How many differences from digests of the log a start writes one by one.
 const DIFFERENCES_LOGGED: usize = 10;
-/// Advice for a member whose data is damaged.
-const WIPE_ADVICE: &str = "Wipe the directory and start the node: it copies the data of the active";
 
 /// How to recover a store.
 #[derive(Debug, Clone, Copy)]

@@ -11,17 +11,22 @@ use crate::journal::trimmer::Trimmer;
 use crate::journal::writer::JournalWriter;
 use crate::throttle::Episode;
 
+/// After so long with a lease, all standbys that are alive have reported: each does once a second.
+const HEARD_AFTER: Duration = Duration::from_secs(3);
+
 /// The trims of one stint, with a port of their own: they never wait for appends, nor appends for
 /// them.
 pub(super) struct Trimming {
     trimmer: Trimmer,
     port: EnginePort,
+    /// Since when reports can arrive: without a lease they are turned away.
+    leased_since: Option<Duration>,
     refusal: Episode,
 }
 
 impl Trimming {
     pub(super) fn new(trimmer: Trimmer, port: EnginePort) -> Self {
-        Self { trimmer, port, refusal: Episode::default() }
+        Self { trimmer, port, leased_since: None, refusal: Episode::default() }
     }
 
     /// Notes what the writer has committed.
@@ -51,7 +56,13 @@ impl Trimming {
             self.port.send(id, request);
         }
         let kept = self.trimmer.kept();
-        member.figures.set_kept(kept.retained_bytes(), kept.copies(&others));
+        let leased_since = match member.lease_left(now).is_zero() {
+            true => None,
+            false => Some(self.leased_since.unwrap_or(now)),
+        };
+        self.leased_since = leased_since;
+        let is_heard = leased_since.is_some_and(|since| now.saturating_sub(since) >= HEARD_AFTER);
+        member.figures.set_kept(kept.retained_bytes(), is_heard.then(|| kept.copies(&others)));
         let is_refusing = self.trimmer.is_refusing();
         member.refuse_for_copies(is_refusing);
         if !is_refusing {

@@ -72,7 +72,7 @@ impl LateNode {
         self.ready().map(|ready| ready.handle.clone())
     }
 
-    fn readiness(&self, of_any_role: bool) -> Result<(), String> {
+    fn readiness(&self, of_any_role: bool) -> Result<&'static str, String> {
         let state = self.lock().clone();
         match state {
             State::Starting => Err("the server is starting".into()),

@@ -1,8 +1,9 @@
 //! Copies the data of another member, when the journal has trimmed what this one needs next, or when
 //! its own data is wrong.
 //!
-//! The newest active has all data. It is named by the base of the trim, or by a later claim. A
-//! thread of its own downloads from its admin listener, verifies, and puts the copy in its place.
+//! The newest active has all data. It is named by the base of the trim, or by a later claim, which
+//! the epoch of the newest entry shows. A thread of its own downloads from its admin listener,
+//! verifies, and puts the copy in its place.
 //!
 //! # Invariants
 //! - A failure changes nothing. It is logged, shown by `/readyz`, and tried again after a pause.
@@ -27,7 +28,7 @@ use crate::node::error::StoreError;
 use crate::node::genesis::{NoOrigin, read_origin};
 use crate::node::identity::{IDENTITY_FILE, Identity};
 use crate::node::join::{JoinError, Joining, JoiningLog};
-use crate::node::journal_end::{NotRead, read_base, read_to_end};
+use crate::node::journal_end::{NotRead, newest_epoch, read_base, read_to_end};
 use crate::node::store::lock;
 use crate::throttle::throttled;
 
@@ -175,7 +176,7 @@ async fn until_copied(parts: &JoinParts, progress: &JoinProgress) {
     }
 }
 
-/// Asks the active that trimmed, and then a later one.
+/// Asks the active that trimmed, or the one that has claimed since, and then a later one.
 async fn attempt(parts: &JoinParts, progress: &JoinProgress) -> Result<(), Trouble> {
     let JoinParts { dir, client, own, .. } = parts;
     let lock = lock(dir)?;
@@ -183,7 +184,8 @@ async fn attempt(parts: &JoinParts, progress: &JoinProgress) -> Result<(), Troub
     let journal = Identity::read(&disk, &dir.join(IDENTITY_FILE))?.0.node_id;
     let active = match read_base(client, journal)? {
         _ if parts.is_wrong => read_to_end(client, journal)?.active,
-        Some(base) => base.active,
+        Some(base) if newest_epoch(client, journal)? <= base.active.epoch => base.active,
+        Some(_) => read_to_end(client, journal)?.active,
         // Nothing is trimmed: the journal itself has all.
         None if read_origin(client)?.first == Lsn(1) => return Ok(()),
         // Its first member has the data from before the journal.

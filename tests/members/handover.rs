@@ -187,6 +187,11 @@ async fn a_handover_that_cannot_be_changes_nothing() {
         assert!(why.contains(told), "{why}");
     }
     assert_eq!(code(&second, json!({})).await.0, ErrorCode::Moved);
+    let (refused, why) = code(&first, json!({"epoch": 7})).await;
+    assert_eq!(
+        (refused, why.as_str()),
+        (ErrorCode::Conflict, "epoch: the newest claim has 1, and not 7")
+    );
     for (to, refused) in
         [(String::new(), ErrorCode::InvalidArgument), ("m".repeat(256), ErrorCode::TooLarge)]
     {

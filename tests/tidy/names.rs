@@ -33,6 +33,7 @@ const PLACES: &[(&str, &[&str], &str)] = &[
             "src/cli/journal",
             "src/client/cluster",
             "src/server/claim_rounds",
+            "src/server/joining",
             "src/command/cluster",
             "src/command/error",
             "src/command/handover",

@@ -132,6 +132,7 @@ async fn write(args: &FailoverArgs) -> Result<Rc<Count>, Failure> {
     while let Some(ended) = tasks.join_next().await {
         ended.map_err(|error| Failure::new(error.to_string()))?;
     }
+    count.end(Instant::now());
     Ok(count)
 }
 
@@ -221,13 +222,7 @@ impl Count {
     fn acknowledge(&self, now: Instant, is_next: bool) {
         let counted = if is_next { &self.acknowledged } else { &self.wrong };
         counted.set(counted.get() + 1);
-        let began = self.newest.replace(now);
-        let gap = now.saturating_duration_since(began);
-        self.longest.set(self.longest.get().max(gap));
-        if gap >= GAP_MIN {
-            let at_s = began.saturating_duration_since(self.began).as_secs_f64();
-            self.gaps.borrow_mut().push(Gap { at_s, seconds: gap.as_secs_f64() });
-        }
+        self.note_gap(now);
         let piece = now.saturating_duration_since(self.began).as_millis() / PIECE.as_millis();
         let piece = usize::try_from(piece).unwrap_or(usize::MAX);
         let mut pieces = self.pieces.borrow_mut();
@@ -236,6 +231,25 @@ impl Count {
         }
         if let Some(count) = pieces.get_mut(piece) {
             *count += 1;
+        }
+    }
+
+    /// Notes the time since the newest acknowledged write, which ends now.
+    fn note_gap(&self, now: Instant) {
+        let began = self.newest.replace(now);
+        let gap = now.saturating_duration_since(began);
+        self.longest.set(self.longest.get().max(gap));
+        if gap >= GAP_MIN {
+            let at_s = began.saturating_duration_since(self.began).as_secs_f64();
+            self.gaps.borrow_mut().push(Gap { at_s, seconds: gap.as_secs_f64() });
+        }
+    }
+
+    /// Notes the gap that lasts to the end of the run. Writers that still waited for an outcome have
+    /// tried until `now`.
+    fn end(&self, now: Instant) {
+        if self.newest.get() < self.ends {
+            self.note_gap(if self.unknown.get() > 0 { now } else { self.ends });
         }
     }
 
@@ -293,5 +307,13 @@ mod tests {
         assert_eq!((count.of_second(1), count.of_second(2), count.of_second(3)), (3, 2, 0));
         assert_eq!(report.gaps, [Gap { at_s: 0.15, seconds: 1.75 }]);
         assert!((report.longest_gap_s - 1.75).abs() < 1e-9);
+        count.end(at(10_100));
+        let last = count.report(1).gaps[1];
+        assert!((last.seconds - 8.099).abs() < 1e-9, "to the end of the run: {last:?}");
+
+        let count = Count::new(Duration::from_secs(10));
+        count.unknown.set(1);
+        count.end(count.began + Duration::from_secs(70));
+        assert_eq!(count.report(1).gaps, [Gap { at_s: 0.0, seconds: 70.0 }]);
     }
 }

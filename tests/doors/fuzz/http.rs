@@ -121,7 +121,7 @@ fn app(store: Store, auth: UserAuth) -> Router {
 fn admin(store: Store, tokens: &str) -> Router {
     let admin = Admin {
         store,
-        readiness: Arc::new(|_| Ok(())),
+        readiness: Arc::new(|_| Ok("ready")),
         metrics: Arc::new(|| Box::pin(async { MetricsInput::default() })),
         authenticator: Authenticator::new(Tokens::parse(tokens).unwrap()),
         meter: SharedMeter::default(),

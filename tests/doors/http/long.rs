@@ -39,7 +39,7 @@ fn doors(store: Fake) -> (Counting, [(Router, &'static str); 2]) {
     let app = App { store: store.clone(), auth: UserAuth::Header, meter: meter() };
     let admin = Admin {
         store: store.clone(),
-        readiness: Arc::new(|_| Ok(())),
+        readiness: Arc::new(|_| Ok("ready")),
         metrics: Arc::new(|| Box::pin(async { MetricsInput::default() })),
         authenticator: Authenticator::new(Tokens::default()),
         meter: meter(),

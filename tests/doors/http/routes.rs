@@ -465,7 +465,9 @@ fn admin(tokens: &str) -> Operated {
     let counted = meter.clone();
     let router = admin_router(Admin {
         store: store.clone(),
-        readiness: Arc::new(move |_| seen.lock().unwrap().map_or(Ok(()), |why| Err(why.into()))),
+        readiness: Arc::new(move |_| {
+            seen.lock().unwrap().map_or(Ok("ready"), |why| Err(why.into()))
+        }),
         metrics: Arc::new(move || {
             let mut call = Meter::default();
             counted.merge_into(&mut call);
