@@ -78,10 +78,7 @@ impl Handover {
 
     /// Why it began.
     pub(super) fn why(&self) -> HandoverWhy {
-        match self.request.caller {
-            Some(_) => HandoverWhy::Command,
-            None => HandoverWhy::Disk,
-        }
+        self.request.why
     }
 
     /// Looks how far the cores have come.

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::clock::shared::SharedClock;
 use super::digest_votes::DigestVerdict;
+use super::journal_figures::HandoverWhy;
 use super::known_members::StandbyLag;
 use super::log::{Log, LogMode, LogState};
 use super::mailbox::{Control, Mailbox};
@@ -138,7 +139,13 @@ impl NodeInfo {
             return Err(Error::invalid("handover: this node has no journal"));
         };
         member.check_stint(asked.epoch)?;
-        let request = HandoverRequest { to: asked.to, caller: Some(shard) };
+        let (to, why) = (asked.to, HandoverWhy::Command);
+        self.leave(HandoverRequest { to, caller: Some(shard), why })
+    }
+
+    /// Asks the member's thread for a handover.
+    fn leave(&self, request: HandoverRequest) -> Result<(), Error> {
+        let Some(member) = &self.member else { return Ok(()) };
         member.ask_handover(self.clock.boot(), request)?;
         // The member's thread looks at it when it has work.
         self.log.sync_now();
@@ -241,7 +248,9 @@ impl NodeInfo {
             }
             DigestVerdict::Standbys => {
                 // The standby has the data of another one.
-                let handed = self.hand_over(ShardId(0), Handover { to: Some(standby.to_owned()) });
+                let to = Some(standby.to_owned());
+                let handed =
+                    self.leave(HandoverRequest { to, caller: None, why: HandoverWhy::Data });
                 let refused = handed.err().map(|error| error.to_string());
                 throttled!(
                     error,

@@ -47,11 +47,13 @@ pub enum HandoverWhy {
     Command,
     /// Its disk took nothing.
     Disk,
+    /// Its data differs from that of two standbys.
+    Data,
 }
 
 impl HandoverWhy {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 2] = [Self::Command, Self::Disk];
+    pub const ALL: [Self; 3] = [Self::Command, Self::Disk, Self::Data];
 
     /// The name in metrics.
     #[must_use]
@@ -59,6 +61,7 @@ impl HandoverWhy {
         match self {
             Self::Command => "command",
             Self::Disk => "disk",
+            Self::Data => "data",
         }
     }
 }

@@ -21,6 +21,7 @@ use tracing::{error, info, warn};
 use super::core_turns::CoreTurns;
 use super::handover::{Handover, HandoverStep};
 use super::info::NodeInfo;
+use super::journal_figures::HandoverWhy;
 use super::member_disk::MemberDisk;
 use super::membership::{HandoverRequest, MemberRole, Membership};
 use super::sink::{Sink, SinkError};
@@ -228,7 +229,10 @@ impl<D: Disk> JournalSink<D> {
             return;
         }
         self.leave_at = now.saturating_add(LEAVE_INTERVAL);
-        match self.member.ask_handover(now, HandoverRequest { to: None, caller: None }) {
+        match self
+            .member
+            .ask_handover(now, HandoverRequest { to: None, caller: None, why: HandoverWhy::Disk })
+        {
             Ok(()) => warn!(disk = trouble.why, "this node gives its place away for its disk"),
             Err(error) => {
                 if let Some(left_out) = self.stays.lasts() {

@@ -22,7 +22,7 @@ use snapshot::{Lsn, Planted, is_planted};
 use super::claim_check::{BEFORE_RESTART, ClaimCheck, ClaimRound};
 use super::digest_votes::{DigestVerdict, DigestVotes};
 use super::identity::KnownJournal;
-use super::journal_figures::JournalFigures;
+use super::journal_figures::{HandoverWhy, JournalFigures};
 use super::known_members::{KnownMembers, StandbyLag};
 use super::standby_reads::LetsIn;
 use crate::command::cluster::ClusterMember;
@@ -83,8 +83,9 @@ impl MemberRole {
 pub(super) struct HandoverRequest {
     /// The member that is to follow; any standby if absent.
     pub(super) to: Option<String>,
-    /// The core that has the caller; `None` if the active leaves by itself, for its disk.
+    /// The core that has the caller; `None` if the active leaves by itself.
     pub(super) caller: Option<ShardId>,
+    pub(super) why: HandoverWhy,
 }
 
 /// The membership of this node in a journal.
