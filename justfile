@@ -118,6 +118,10 @@ long-simulation:
 long-members:
     CHATSHARD_MEMBERS_SEEDS=1000 cargo test --release --test members -- --nocapture history
 
+# 5000 histories of three members on an engine that breaks its contract
+long-broken-engine:
+    CHATSHARD_BROKEN_SEEDS=5000 cargo test --release --test members -- --nocapture broken_engine
+
 # 100 000 random histories of a journal, on engines with and without a condition
 long-journal:
     CHATSHARD_JOURNAL_HISTORIES=100000 cargo test --release --test journal -- --nocapture histories

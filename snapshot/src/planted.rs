@@ -49,6 +49,8 @@ pub enum Planted {
     BadDiskStays,
     /// A standby whose disk takes nothing claims as soon as any other.
     BadDiskClaims,
+    /// A member that returns passes over entries without comparing them with its log.
+    ReturnUncompared,
     /// An active that hands over does not wait until its cores have finished.
     ReleaseUndrained,
     /// An active raises the journal's format although a member does not read it.

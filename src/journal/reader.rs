@@ -57,6 +57,8 @@ pub enum Content {
 /// An entry that the reader accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcceptedEntry {
+    /// Number of the entry in the engine.
+    pub seq: u64,
     /// What the header of the entry says.
     pub header: EntryHeader,
     /// What the body of the entry holds.
@@ -266,7 +268,7 @@ impl JournalReader {
                     self.advance(seq, &entry.header, entry.checksum);
                     self.count(bytes);
                     let (header, behind) = (entry.header, self.boundary_cost());
-                    Verdict::Accepted(Box::new(AcceptedEntry { header, content, behind }))
+                    Verdict::Accepted(Box::new(AcceptedEntry { seq, header, content, behind }))
                 }
                 Err(what) => Verdict::Damaged(self.fault(what)),
             },

@@ -250,6 +250,12 @@ impl SimEngine {
         self.tail = u64::try_from(self.history.len()).unwrap_or(u64::MAX);
     }
 
+    /// Mends holes and altered entries: every endpoint has what was appended.
+    pub fn mend(&mut self) {
+        self.holes.clear();
+        self.altered.clear();
+    }
+
     fn schedule(&mut self, at: Duration, event: SimEvent) {
         self.serial += 1;
         self.events.insert((at, self.serial), event);

@@ -84,6 +84,11 @@ impl<D: Disk> MemberDisk<D> {
         }
     }
 
+    /// The log on the disk.
+    pub(super) fn log(&self) -> &LogWriter<D> {
+        &self.log
+    }
+
     /// The last record that was accepted.
     pub(super) fn accepted(&self) -> Lsn {
         self.accepted

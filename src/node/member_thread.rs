@@ -40,6 +40,7 @@ use super::journal_figures::TakeoverWhy;
 use super::journal_keeper::JournalKeeper;
 use super::journal_sink::JournalSink;
 use super::log::LogState;
+use super::log_comparison::LogComparison;
 use super::log_thread::LogThread;
 use super::mailbox::Control;
 use super::member_disk::MemberDisk;
@@ -54,7 +55,7 @@ use crate::journal::entry::{ClaimFacts, ControlBody};
 use crate::journal::kept::{KeptEntries, TrimLimits};
 use crate::journal::names::ActiveMember;
 use crate::journal::reach::JournalReach;
-use crate::journal::reader::{AcceptedEntry, Content, JournalReader};
+use crate::journal::reader::{AcceptedEntry, Content, JournalFault, JournalReader};
 use crate::journal::trimmer::Trimmer;
 use crate::journal::writer::{AppendProgress, JournalWriter, StintEnd};
 use crate::throttle::Episode;
@@ -173,6 +174,8 @@ struct Applying<D: Disk> {
     standby: Standby,
     port: EnginePort,
     disk: MemberDisk<D>,
+    /// The records that the disk had at the beginning.
+    comparison: LogComparison<D>,
     /// Batches that some core has not applied, or that the disk does not have.
     handed: VecDeque<HandedBatch>,
     /// How new the state is.
@@ -297,10 +300,12 @@ impl Common {
         let reader = reader.reading(self.member.reads);
         let jitter = Duration::from_millis(self.random(0) % JITTER_MAX_MS);
         let standby = Standby::new(reader, profile, disk.accepted(), jitter);
+        let comparison = LogComparison::new(disk.log());
         Applying {
             standby: standby.of_member(self.member.names.member.clone(), self.handed_over),
             port: self.client.port(),
             disk,
+            comparison,
             handed: VecDeque::new(),
             freshness: Freshness::default(),
             is_cut_off: false,
@@ -469,6 +474,9 @@ impl Common {
             }
             for entry in accepted {
                 self.accept(applying, entry);
+                if self.member.failure().is_some() {
+                    return;
+                }
             }
             next = applying.port.try_receive();
         }
@@ -481,26 +489,21 @@ impl Common {
     }
 
     fn accept<D: Disk>(&self, applying: &mut Applying<D>, entry: AcceptedEntry) {
-        let AcceptedEntry { header, content, behind } = entry;
-        let seq = behind.map_or(0, |(place, _)| place.seq);
+        let AcceptedEntry { seq, header, content, behind } = entry;
         if let Some((place, bytes)) = behind {
             applying.kept.note(self.now(), place, bytes);
         }
         match content {
             Content::Records(batch) => {
-                let records = u64::try_from(batch.count()).unwrap_or(u64::MAX);
-                let last = Lsn(header.first.0.saturating_add(records)).previous();
-                let have = self.node.log.tail();
-                if header.first == have.next() {
-                    let (first, behind, batch) =
-                        (header.first, seq.saturating_sub(1), batch.into());
-                    self.hand_over(applying, HandedBatch { first, last, behind, batch });
-                } else if last > have {
-                    self.member.fail(format!(
-                        "the log on the disk ends with LSN {have}, inside the batch of the \
-                         journal from {} to {last}",
-                        header.first
-                    ));
+                match applying.comparison.behind(applying.disk.log(), header.first, batch) {
+                    Ok(Some((first, batch))) => {
+                        self.hand_over(applying, first, seq.saturating_sub(1), batch);
+                    }
+                    Ok(None) => {}
+                    Err(why) => {
+                        let (lsn, what) = (header.first, why.to_string());
+                        self.member.fail(JournalFault { seq, lsn, what }.to_string());
+                    }
                 }
             }
             Content::Control(ControlBody::Claim(facts)) => {
@@ -519,7 +522,11 @@ impl Common {
     }
 
     /// Gives a batch to every core and to the disk.
-    fn hand_over<D: Disk>(&self, applying: &mut Applying<D>, handed: HandedBatch) {
+    fn hand_over<D: Disk>(&self, applying: &mut Applying<D>, first: Lsn, behind: u64, batch: Batch) {
+        debug_assert_eq!(first, self.node.log.tail().next(), "the reader's rule leaves no gap");
+        let records = u64::try_from(batch.count()).unwrap_or(u64::MAX);
+        let last = Lsn(first.0.saturating_add(records)).previous();
+        let handed = HandedBatch { first, last, behind, batch: batch.into() };
         self.node.log.received(handed.last);
         for shard in self.node.shards.all() {
             self.node.control(shard, Control::Replay(handed.first, Arc::clone(&handed.batch)));

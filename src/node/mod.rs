@@ -21,6 +21,7 @@
 //! - [`member_disk`]: the log of a member on its disk, and what the disk refuses
 //! - [`handover`]: the active drains its cores and releases the journal
 //! - [`trimming`]: the trims of an active
+//! - `log_comparison`: compares entries with the records that a member has already
 //! - [`core_turns`]: whether every core still has turns
 //! - [`standby`]: a standby as values: what it asks the engine, and when it may claim
 //! - [`sink`]: what the log's thread writes to
@@ -82,6 +83,7 @@ pub mod journal_sink;
 mod known_members;
 pub mod load;
 pub mod log;
+mod log_comparison;
 pub mod log_thread;
 pub mod loss;
 pub mod mailbox;

@@ -57,8 +57,13 @@ pub enum StandbyEnd {
         have: Lsn,
     },
     /// The journal ends before records that this node has.
-    #[error("the journal ends with LSN {ends}, and this node has {have}: the engine lost its end")]
+    #[error(
+        "the journal ends with entry {seq} and LSN {ends}, and this node has LSN {have}: the engine \
+         lost its end"
+    )]
     LostEnd {
+        /// The last entry of the journal.
+        seq: u64,
         /// The last record of the journal.
         ends: Lsn,
         /// The last record of this node.
@@ -298,7 +303,8 @@ impl Standby {
         }
         let ends = self.reader.committed();
         if self.has_all() && ends < self.have {
-            self.end = Some(StandbyEnd::LostEnd { ends, have: self.have });
+            let seq = self.reader.place().seq;
+            self.end = Some(StandbyEnd::LostEnd { seq, ends, have: self.have });
         }
     }
 

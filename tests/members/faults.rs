@@ -8,7 +8,7 @@ use snapshot::planted::plant;
 
 use super::handover::hand_over_often;
 use super::world::Fault;
-use super::{bad_disk, clocks, history, lost_end, upgrade};
+use super::{bad_disk, clocks, history, lost_end, returns, upgrade};
 
 /// Histories within which a fault must be found.
 const SEEDS: u64 = 60;
@@ -37,6 +37,11 @@ fn a_claim_without_waiting() {
 #[test]
 fn a_claim_without_asking() {
     finds_by(lost_end::play, Planted::ClaimWithoutAsking, &["lost its end"]);
+}
+
+#[test]
+fn a_return_without_comparing() {
+    finds_by(returns::play, Planted::ReturnUncompared, &["a word of the record that differs"]);
 }
 
 #[test]

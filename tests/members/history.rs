@@ -17,7 +17,7 @@ use super::crowds::Crowds;
 use super::handover::Operator;
 use super::readers::{Promises, Reader};
 use super::watchers::Hopper;
-use super::world::{Asked, Fault, MEMBERS, TRIM, World};
+use super::world::{Asked, Fault, MEMBERS, World};
 use crate::common::random::Random;
 
 const CHATS: usize = 3;
@@ -361,7 +361,7 @@ fn is_at_rest(world: &World) -> bool {
     let Some(lives) = lives else { return false };
     let log = |at: usize| &lives[at].info.log;
     let end = log(active).tail();
-    world.kept_bytes() <= TRIM.bytes_max
+    world.kept_bytes() <= world.trim.bytes_max
         && lives.iter().all(|life| {
             let log = &life.info.log;
             let is_level = log.tail() == end && log.reached() == end && log.durable() == end;

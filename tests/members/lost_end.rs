@@ -7,47 +7,14 @@ use chatshard::command::{Kind, Reply};
 use chatshard::journal::engine::StoredEntry;
 use chatshard::journal::sim::SimFaults;
 use chatshard::node::claim_check::ClaimObstacle;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::cluster::{Cluster, Member, until};
 use super::failover::{advance, create, last_sequence};
+use super::plays::{SECOND, active, ask, run_until};
 use super::world::{Fault, MEMBERS, World};
 
-const SECOND: Duration = Duration::from_secs(1);
 const SEEDS: u64 = 20;
-
-/// Runs the world until something is so. Fails if it is not so within `at_most`.
-fn run_until(
-    world: &mut World,
-    at_most: Duration,
-    what: &str,
-    mut is_so: impl FnMut(&World) -> bool,
-) -> Result<(), Fault> {
-    let end = world.now() + at_most;
-    while world.now() < end {
-        (0..20).try_for_each(|_| world.step())?;
-        if is_so(world) {
-            return Ok(());
-        }
-    }
-    Err(format!("not within {at_most:?}: {what}"))
-}
-
-fn active(world: &World) -> Option<usize> {
-    (0..MEMBERS).find(|at| world.may_reply(*at))
-}
-
-/// Asks the active, and waits for its reply.
-fn ask(world: &mut World, kind: Kind, arguments: &Value) -> Result<Reply, Fault> {
-    let at = active(world).ok_or("nobody is the active")?;
-    let mut asked = world.ask(at, kind, arguments.clone()).ok_or("it is turned away")?;
-    let mut outcome = None;
-    run_until(world, SECOND, "a reply", |_| {
-        outcome = outcome.take().or_else(|| asked.try_recv().ok());
-        outcome.is_some()
-    })?;
-    outcome.expect("it is there").map_err(|error| error.to_string())
-}
 
 fn reach(world: &World, at: usize) -> u64 {
     world.members[at].life.as_ref().map_or(0, |life| life.member.claim_check.reach().seq)

@@ -15,6 +15,9 @@
 //! - `upgrade`: another version of the program, member by member
 //! - `processes`: whole processes on a real etcd
 //! - `faults`: faults planted in production's code, which the histories find
+//! - `plays`: what plays on a world have in common
+//! - `returns`: a member whose records are not those of the journal comes back
+//! - `broken_engine`: histories on an engine that breaks its contract
 //! - `lost_end`: the engine loses its end before a claim
 //! - `join`: copies of the data of another member, and what breaks on their way
 //! - `rejoin`: members that come back when the journal has trimmed what they need
@@ -28,6 +31,7 @@
 mod common;
 
 mod bad_disk;
+mod broken_engine;
 mod clocks;
 mod cluster;
 mod crowds;
@@ -42,11 +46,13 @@ mod handover;
 mod history;
 mod join;
 mod lost_end;
+mod plays;
 #[cfg(feature = "journal-etcd")]
 mod processes;
 mod readers;
 mod reads;
 mod rejoin;
+mod returns;
 mod self_check;
 mod standby;
 mod trims;

@@ -45,7 +45,7 @@ use tokio::sync::oneshot;
 use crate::common::random::Random;
 
 pub const MEMBERS: usize = 3;
-const DIR: &str = "/data";
+pub const DIR: &str = "/data";
 pub const JOURNAL: u64 = 77;
 /// Wall clock at the beginning, in ms.
 const BEGAN: u64 = 1_700_000_000_000;
@@ -126,6 +126,8 @@ pub struct World {
     pub may_differ: bool,
     /// The one member that has this fault.
     pub planted: Option<(usize, Planted)>,
+    /// How much of the journal the engine keeps.
+    pub trim: TrimLimits,
     /// Whether questions to other members, and their answers, may be lost.
     pub loses_questions: bool,
     /// Reports on their way, each with the time of its arrival.
@@ -223,6 +225,7 @@ impl World {
             is_probed: true,
             may_differ: false,
             planted: None,
+            trim: TRIM,
             loses_questions: true,
             under_way: Vec::new(),
         }
@@ -423,7 +426,7 @@ impl World {
         origin.check(Path::new(DIR), &store.identity).map_err(|error| error.to_string())?;
         self.begun_at_base += u64::from(self.server.engine.trimmed() > 1);
         let member = &self.members[at];
-        let started = Life::start(at, store, member, client, seed);
+        let started = Life::start(at, store, member, client, (seed, self.trim));
         self.members[at].life = Some(started.map_err(|error| format!("member {at}: {error}"))?);
         Ok(())
     }
@@ -587,7 +590,7 @@ impl Life {
         store: Store<FaultyDisk>,
         of: &SimMember,
         client: chatshard::journal::client::EngineClient,
-        seed: u64,
+        (seed, trim): (u64, TrimLimits),
     ) -> Result<Self, chatshard::node::error::StoreError> {
         let shards = ShardCount::new(2).unwrap();
         let options = StoreOptions {
@@ -654,7 +657,7 @@ impl Life {
             client,
             disk: recovered.writer.expect("a member has a log"),
             identity_file: recovered.identity_file,
-            trim: TRIM,
+            trim,
             handed_over: of.handed_over,
             disk_failed: of.disk_failed,
             seed,

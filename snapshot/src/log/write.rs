@@ -19,6 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::follow::{FollowError, LogFollower};
 use super::format::{
     BatchHeader, BatchKind, Kind, SEGMENT_HEADER_BYTES, SegmentHeader, segment_path,
 };
@@ -414,6 +415,14 @@ impl<D: Disk> LogWriter<D> {
             dir: self.dir.clone(),
             segments: self.segments.clone(),
         }
+    }
+
+    /// Follows this log from the record `from` on, with this one.
+    ///
+    /// # Errors
+    /// Those of [`LogFollower::open`].
+    pub fn follow(&self, from: Lsn) -> Result<LogFollower<D>, FollowError> {
+        LogFollower::open(&self.disk, &self.dir, self.node_id, from)
     }
 
     fn check(&self) -> Result<(), Poisoned> {
