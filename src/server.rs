@@ -13,6 +13,7 @@
 //! - `member_access`: how a member shows itself to other members, and whom it trusts
 //! - `reports`: a standby's reports to the active
 //! - `claim_rounds`: asks the other members before this one claims
+//! - `entry_repairs`: asks the other members for an entry that the engine has damaged
 //! - `accept`: opens the doors
 //! - `admin`: the routes of the admin listener
 //! - `giving`: what a member gives to another one that copies its data
@@ -28,6 +29,7 @@ mod credentials;
 mod descriptors;
 mod doors;
 pub mod engine;
+mod entry_repairs;
 mod giving;
 mod joining;
 mod listeners;
@@ -295,6 +297,7 @@ async fn begin(options: &NodeOptions, access: &MemberAccess) -> Result<Node, Sta
     tokio::task::spawn_local(Arc::clone(&node.info.clock).keep_looking());
     tokio::task::spawn_local(reports::keep_reporting(Arc::clone(&node.info), access.clone()));
     tokio::task::spawn_local(claim_rounds::keep_asking(Arc::clone(&node.info), access.clone()));
+    tokio::task::spawn_local(entry_repairs::keep_repairing(Arc::clone(&node.info), access.clone()));
     Ok(node)
 }
 

@@ -10,6 +10,8 @@
 //! - [`mod@bench`]: the load tool
 //! - [`inspect`]: a check of a data directory, offline
 //! - [`journal`]: begins the journal that several nodes share, and shows what it holds
+//! - [`journal_args`]: where a journal is, for commands that use its engine
+//! - [`refill`]: writes what an engine lost from the logs of the members
 //! - [`restore`]: puts a backup into service
 //! - [`serve`] and [`demo`]: the server itself
 //! - [`log_lines`]: log lines on their way to stderr, which may not take them
@@ -34,10 +36,12 @@ pub mod failure;
 pub mod generate;
 pub mod inspect;
 pub mod journal;
+pub mod journal_args;
 pub mod log_lines;
 pub mod manual;
 pub mod progress;
 pub mod query;
+pub mod refill;
 pub mod restore;
 pub mod result_file;
 pub mod serve;
@@ -103,7 +107,7 @@ pub enum Action {
     Inspect(inspect::InspectArgs),
     /// Put a data directory from a backup into service
     Restore(restore::RestoreArgs),
-    /// Begin the journal that several nodes share, or show what it holds
+    /// Begin the journal that several nodes share, show what it holds, or write what its engine lost
     #[command(subcommand)]
     Journal(journal::JournalAction),
 }

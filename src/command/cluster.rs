@@ -61,7 +61,7 @@ pub struct ClusterReply {
     /// heard of an active it is absent.
     pub age_ms: Option<u64>,
     /// Seq of the newest entry of the journal that this node or, as far as it heard, another member
-    /// has accepted. Absent without a journal.
+    /// has accepted. Absent without a journal, and while no entry of `epoch` was accepted.
     pub seq: Option<u64>,
     /// Why this node does not claim although the active is silent: another member has accepted more
     /// than the engine shows.

@@ -1,10 +1,10 @@
-//! The routes by which a member of a journal gives its data to another one: its newest snapshot as
-//! a file, and the records of its log.
+//! The routes by which a member of a journal gives its data to others: its newest snapshot as a file,
+//! the records of its log, single entries of the journal, and what it says of itself.
 //!
 //! Invariants:
 //! - Only a token of the full role gets the data of all users.
 //! - Every call of a source reads the disk, on a thread of its own.
-//! - At most [`COPIES_MAX`] copies are under way. Each holds one piece, and ends when its client
+//! - At most [`COPIES_MAX`] copies are under way, and as many other answers. Each holds one piece, and ends when its client
 //!   takes less than a piece within [`WRITE_TIMEOUT_MS`].
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
@@ -41,6 +41,10 @@ pub enum DataPart {
     Snapshot,
     /// The log, from the record with this LSN on.
     Log(u64),
+    /// The entry of the journal with this seq.
+    Entry(u64),
+    /// What the member says of itself, as JSON.
+    Member,
 }
 
 /// A part of the data that is there.
@@ -62,6 +66,8 @@ pub enum NotGiven {
     NoJournal,
     /// The node has no snapshot. Its log may begin at LSN 1.
     NoSnapshot,
+    /// The node does not know the header of the entry, or lacks its records.
+    NoEntry,
     /// The log begins behind the wanted record, with this one.
     Gone(u64),
     /// The log ends before the wanted record, with this one.
@@ -78,6 +84,8 @@ struct MemberData {
     source: DataSource,
     authenticator: Arc<Authenticator>,
     copies: Arc<Semaphore>,
+    /// Answers of one piece, which must not wait for copies.
+    pieces: Arc<Semaphore>,
 }
 
 impl fmt::Debug for GivenPart {
@@ -88,11 +96,14 @@ impl fmt::Debug for GivenPart {
 
 /// The routes for other members, to be merged into those of the admin listener.
 pub fn member_router(source: DataSource, authenticator: Arc<Authenticator>) -> Router {
-    let copies = Arc::new(Semaphore::new(COPIES_MAX));
+    let places = || Arc::new(Semaphore::new(COPIES_MAX));
+    let (copies, pieces) = (places(), places());
     Router::new()
         .route("/journal/image", get(snapshot))
         .route("/journal/log", get(log))
-        .with_state(MemberData { source, authenticator, copies })
+        .route("/journal/entry", get(entry))
+        .route("/journal/member", get(member))
+        .with_state(MemberData { source, authenticator, copies, pieces })
 }
 
 async fn snapshot(
@@ -110,16 +121,39 @@ async fn log(
     headers: HeaderMap,
     extensions: Extensions,
 ) -> Response {
-    let part = || from(query.as_deref()).map(DataPart::Log);
+    let from = || number(query.as_deref(), "from=");
+    let wrong = || Error::invalid("from: must be the LSN of a record, as in ?from=1");
+    let part = || from().map(DataPart::Log).ok_or_else(wrong);
     let answered = data.answer(&headers, &extensions, part).await;
     answered.unwrap_or_else(Failure::into_response)
 }
 
-/// The LSN in the query of the log's route.
-fn from(query: Option<&str>) -> Result<u64, Error> {
-    let from = query.and_then(|query| query.strip_prefix("from="));
-    let from = from.and_then(|number| number.parse().ok()).filter(|from| *from > 0);
-    from.ok_or_else(|| Error::invalid("from: must be the LSN of a record, as in ?from=1"))
+async fn entry(
+    State(data): State<MemberData>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    extensions: Extensions,
+) -> Response {
+    let seq = || number(query.as_deref(), "seq=");
+    let wrong = || Error::invalid("seq: must be the number of an entry, as in ?seq=1");
+    let part = || seq().map(DataPart::Entry).ok_or_else(wrong);
+    let answered = data.answer(&headers, &extensions, part).await;
+    answered.unwrap_or_else(Failure::into_response)
+}
+
+async fn member(
+    State(data): State<MemberData>,
+    headers: HeaderMap,
+    extensions: Extensions,
+) -> Response {
+    let answered = data.answer(&headers, &extensions, || Ok(DataPart::Member)).await;
+    answered.unwrap_or_else(Failure::into_response)
+}
+
+/// The number above 0 that the query has behind `name`.
+fn number(query: Option<&str>, name: &str) -> Option<u64> {
+    let number = query.and_then(|query| query.strip_prefix(name))?;
+    number.parse().ok().filter(|number| *number > 0)
 }
 
 impl MemberData {
@@ -136,7 +170,11 @@ impl MemberData {
         }
         let part = part()?;
         let busy = || Error::new(ErrorCode::Busy, "other members copy; try again later");
-        let permit = Arc::clone(&self.copies).try_acquire_owned().map_err(|_| busy())?;
+        let places = match part {
+            DataPart::Snapshot | DataPart::Log(_) => &self.copies,
+            DataPart::Entry(_) | DataPart::Member => &self.pieces,
+        };
+        let permit = Arc::clone(places).try_acquire_owned().map_err(|_| busy())?;
         let source = Arc::clone(&self.source);
         let given = spawn_blocking(move || source(part)).await;
         let given = given.map_err(|_| Failure::internal("the disk could not be read"))??;
@@ -181,6 +219,9 @@ impl From<NotGiven> for Failure {
             NotGiven::NoSnapshot => {
                 let message = "this member has no snapshot; its log may begin at LSN 1";
                 Self::new(StatusCode::NOT_FOUND, message)
+            }
+            NotGiven::NoEntry => {
+                Self::new(StatusCode::NOT_FOUND, "this member does not have that entry")
             }
             NotGiven::Gone(oldest) => {
                 let message = format!("the log of this member begins with LSN {oldest}");

@@ -207,6 +207,8 @@ impl EntryHeader {
 pub struct JournalEntry<'a> {
     /// What the header of the entry says.
     pub header: EntryHeader,
+    /// The bytes of the header.
+    pub head: &'a [u8; ENTRY_HEADER_BYTES],
     /// The frames of records, or the array of a control entry.
     pub body: &'a [u8],
     /// The checksum of the header. The next accepted entry must have it as `previous`.
@@ -219,8 +221,17 @@ impl JournalEntry<'_> {
     /// # Errors
     /// Those of [`JournalEntry::decode`] that the header shows.
     pub fn whole_bytes(head: &[u8; ENTRY_HEADER_BYTES]) -> Result<usize, EntryError> {
-        let (_, length, ..) = decode_header(head)?;
+        let (_, length) = Self::header(head)?;
         Ok(ENTRY_HEADER_BYTES + length)
+    }
+
+    /// A header whose checksum is verified, and the length of the body in bytes.
+    ///
+    /// # Errors
+    /// Those of [`JournalEntry::decode`] that the header shows.
+    pub fn header(head: &[u8; ENTRY_HEADER_BYTES]) -> Result<(EntryHeader, usize), EntryError> {
+        let (header, length, ..) = decode_header(head)?;
+        Ok((header, length))
     }
 }
 
@@ -242,7 +253,7 @@ impl<'a> JournalEntry<'a> {
             return damaged("the checksum of its body does not match");
         }
         match header.check(body.len()) {
-            Ok(()) => Ok(Self { header, body, checksum }),
+            Ok(()) => Ok(Self { header, head, body, checksum }),
             Err(what) => damaged(what),
         }
     }

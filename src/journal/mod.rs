@@ -17,6 +17,7 @@
 //!
 //! # Layout
 //! - [`entry`]: one entry as bytes
+//! - [`accepted_heads`]: headers of accepted entries, for readers whose engine has damaged one
 //! - `array`: MessagePack arrays in entries and bases
 //! - [`place`]: a place between two entries
 //! - [`base`]: the base of a trim
@@ -44,6 +45,7 @@
 //!   never skipped in silence: it ends in a verdict that names its seq and its LSN.
 //! - The records of a batch are committed when all parts of the batch are accepted.
 
+pub mod accepted_heads;
 mod array;
 pub mod base;
 pub mod client;

@@ -2,6 +2,10 @@
 //!
 //! The end of a journal never moves back. If a member has accepted an entry that the engine lacks,
 //! the engine lost it, or somebody restored an older state of the engine.
+//!
+//! # Invariants
+//! - Two entries are compared by epoch, and by seq within an epoch. Behind a newer claim an entry of
+//!   an older epoch may be missing, as behind a refill, but none of its records.
 
 use snapshot::Lsn;
 
@@ -29,16 +33,35 @@ impl JournalReach {
     /// Whether it knows of an entry, a claim or a record that `other` lacks.
     #[must_use]
     pub fn exceeds(&self, other: &Self) -> bool {
-        self.seq > other.seq || self.epoch > other.epoch || self.lsn > other.lsn
+        self.entry() > other.entry() || self.lsn > other.lsn
     }
 
     /// What either of the two knows of.
     #[must_use]
     pub fn joined(self, other: Self) -> Self {
-        Self {
-            seq: self.seq.max(other.seq),
-            epoch: self.epoch.max(other.epoch),
-            lsn: self.lsn.max(other.lsn),
-        }
+        let (epoch, seq) = self.entry().max(other.entry());
+        Self { seq, epoch, lsn: self.lsn.max(other.lsn) }
+    }
+
+    fn entry(&self) -> (u64, u64) {
+        (self.epoch, self.seq)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_of_an_older_epoch_counts_no_more_but_its_records_do() {
+        let reach = |seq, epoch, lsn| JournalReach { seq, epoch, lsn: Lsn(lsn) };
+        let (before, filled) = (reach(1000, 7, 500), reach(905, 8, 500));
+        assert!(before.exceeds(&reach(900, 7, 500)), "a beat is missing");
+        assert!(before.exceeds(&reach(1200, 6, 500)), "a claim is missing");
+        assert!(before.exceeds(&reach(905, 8, 499)), "a record is missing");
+        assert!(!before.exceeds(&filled));
+        assert!(filled.exceeds(&before));
+        assert_eq!(before.joined(filled), filled);
+        assert_eq!(filled.joined(reach(1, 2, 501)), reach(905, 8, 501));
     }
 }

@@ -28,6 +28,7 @@
 
 use snapshot::{BATCH_BYTES_MAX, Batch, Lsn, Planted, is_planted};
 
+use super::accepted_heads::EntryHead;
 use super::engine::Condition;
 use super::entry::{ControlBody, EntryError, EntryHeader, EntryKind, JournalEntry, SealedEntry};
 use super::kept::ENTRY_COST_BYTES;
@@ -63,6 +64,8 @@ pub struct AcceptedEntry {
     pub header: EntryHeader,
     /// What the body of the entry holds.
     pub content: Content,
+    /// The entry without its records.
+    pub head: EntryHead,
     /// [`JournalReader::boundary_cost`] behind the entry.
     pub behind: Option<(JournalPlace, u64)>,
 }
@@ -267,8 +270,15 @@ impl JournalReader {
                     }
                     self.advance(seq, &entry.header, entry.checksum);
                     self.count(bytes);
-                    let (header, behind) = (entry.header, self.boundary_cost());
-                    Verdict::Accepted(Box::new(AcceptedEntry { seq, header, content, behind }))
+                    let (header, head) = (entry.header, EntryHead::of(&entry));
+                    let behind = self.boundary_cost();
+                    Verdict::Accepted(Box::new(AcceptedEntry {
+                        seq,
+                        header,
+                        content,
+                        head,
+                        behind,
+                    }))
                 }
                 Err(what) => Verdict::Damaged(self.fault(what)),
             },

@@ -34,9 +34,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use snapshot::{Batch, Lsn, Planted, is_planted};
 
+use super::accepted_heads::EntryHead;
 use super::engine::{Condition, EngineProfile, EngineReply, EngineRequest, StoredEntry};
 use super::entry::{
-    ClaimFacts, ControlBody, ENTRY_HEADER_BYTES, EntryError, EntryHeader, EntryKind, SealedEntry,
+    ClaimFacts, ControlBody, ENTRY_HEADER_BYTES, EntryError, EntryHeader, EntryKind, JournalEntry,
+    SealedEntry,
 };
 use super::place::JournalPlace;
 use super::reach::JournalReach;
@@ -164,6 +166,8 @@ pub struct JournalWriter {
     sent_at: Duration,
     is_releasing: bool,
     boundary: Option<JournalPlace>,
+    /// The newest committed entry, until the owner takes it.
+    committed: Option<(u64, EntryHead)>,
 }
 
 impl JournalWriter {
@@ -179,7 +183,22 @@ impl JournalWriter {
         time_ms: u64,
         facts: ClaimFacts,
     ) -> Result<Self, EntryError> {
-        let stint = Stint { epoch: reader.place().epoch.saturating_add(1), writer };
+        Self::claim_above(reader, profile, 0, writer, time_ms, facts)
+    }
+
+    /// Like [`JournalWriter::claim`], with an epoch above `known`: the engine may have lost claims.
+    ///
+    /// # Errors
+    /// Those of [`JournalWriter::claim`].
+    pub fn claim_above(
+        reader: JournalReader,
+        profile: EngineProfile,
+        known: u64,
+        writer: u64,
+        time_ms: u64,
+        facts: ClaimFacts,
+    ) -> Result<Self, EntryError> {
+        let stint = Stint { epoch: reader.place().epoch.max(known).saturating_add(1), writer };
         let mut claiming = Self {
             profile,
             stint,
@@ -190,6 +209,7 @@ impl JournalWriter {
             sent_at: Duration::ZERO,
             is_releasing: false,
             boundary: None,
+            committed: None,
         };
         let body = ControlBody::Claim(facts);
         let entry = claiming.seal(EntryKind::Claim, (0, 1, 0), time_ms, &body.encode()?)?;
@@ -455,6 +475,8 @@ impl JournalWriter {
         let from = if is_planted(Planted::LeaseFromReply) { Some(now) } else { first_sent };
         self.leased_from = self.leased_from.max(from);
         self.boundary = self.reader.boundary().or(self.boundary);
+        let whole = JournalEntry::decode(&entry.bytes).ok();
+        self.committed = whole.map(|whole| (seq, EntryHead::of(&whole)));
         let kind = entry.header.kind;
         if kind == EntryKind::Release {
             self.phase = Phase::Ended(StintEnd::Released);
@@ -517,6 +539,11 @@ impl JournalWriter {
     #[must_use]
     pub fn reach(&self) -> JournalReach {
         JournalReach::of(&self.reader)
+    }
+
+    /// The newest committed entry with its seq, once behind each commit.
+    pub fn take_committed(&mut self) -> Option<(u64, EntryHead)> {
+        self.committed.take()
     }
 
     /// The journal's format behind the newest committed entry.

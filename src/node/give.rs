@@ -1,5 +1,5 @@
-//! What a member gives to another one that copies its data: its newest snapshot, and the log behind
-//! it.
+//! What a member gives to others: its newest snapshot and the log behind it, to one that copies its
+//! data; single entries, to one whose engine has damaged them; and what it says of itself.
 //!
 //! # Invariants
 //! - Only records that are durable here are given, so every one of them is committed.
@@ -11,9 +11,14 @@ use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use snapshot::{Batch, Disk, DiskFile, FollowError, LogFollower, Lsn, SnapshotInfo, open_newest};
 
+use super::info::NodeInfo;
+use super::membership::Membership;
+use crate::journal::accepted_heads::KnownEntry;
 use crate::journal::copied_log::CopiedLogWriter;
+use crate::journal::names::MemberNames;
 
 /// Bytes of one piece. A long record makes a longer one.
 const PIECE_BYTES: usize = 256 << 10;
@@ -94,6 +99,88 @@ impl<D: Disk> GivenLog<D> {
             piece.extend_from_slice(&sealed);
         }
         Ok((!piece.is_empty()).then(|| piece.into()))
+    }
+}
+
+/// An entry of the journal, rebuilt of its header and of the records in the log, which are durable up
+/// to `until`. `None` if this member does not know the header, or lacks the records.
+///
+/// # Errors
+/// Those of the file system, or if the log is damaged.
+pub fn given_entry<D: Disk>(
+    disk: &D,
+    dir: &Path,
+    member: &Membership,
+    seq: u64,
+    until: Lsn,
+) -> Result<Option<Bytes>, FollowError> {
+    let missing = match member.repair.known(seq) {
+        Some(KnownEntry::Whole(entry)) => return Ok(Some(entry)),
+        Some(KnownEntry::Lacks(missing)) if missing.last <= until => missing,
+        Some(KnownEntry::Lacks(_)) | None => return Ok(None),
+    };
+    let mut follower = match LogFollower::open(disk, dir, member.journal, missing.first) {
+        Err(FollowError::Gone { .. }) => return Ok(None),
+        opened => opened?,
+    };
+    let (mut batch, mut is_whole) = (Batch::new(), true);
+    follower.next(missing.last, usize::MAX, |_, record| {
+        is_whole &= batch.push(record).is_ok();
+    })?;
+    Ok(missing.filled(&batch).filter(|_| is_whole))
+}
+
+/// What a member says of itself to a tool.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberState {
+    /// Its name among the members.
+    pub member: String,
+    /// Its role, `failed` if it waits for an operator.
+    pub role: String,
+    /// Why it cannot continue, if so.
+    pub failure: Option<String>,
+    /// Id of its journal.
+    pub journal: u64,
+    /// Number of the newest claim that it knows, by itself or from others.
+    pub epoch: u64,
+    /// Seq of the newest entry that it knows of that epoch.
+    pub seq: u64,
+    /// LSN of the newest record that it knows to be accepted.
+    pub lsn: u64,
+    /// The journal's format, as far as it has read; 0 before genesis.
+    pub format: u32,
+    /// The first record from which its log has no gap.
+    pub oldest_lsn: u64,
+    /// LSN of the newest record that is synced to its disk.
+    pub durable_lsn: u64,
+    /// Names of the other members that it knows.
+    pub others: Vec<String>,
+}
+
+impl MemberState {
+    /// The state of a node; `None` if it is no member of a journal.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn of<D: Disk>(disk: &D, node: &NodeInfo) -> io::Result<Option<Self>> {
+        let (Some(member), Some(report)) = (&node.member, node.report()) else { return Ok(None) };
+        let reach = member.claim_check.reach();
+        let oldest = LogFollower::oldest(disk, &node.data_dir, member.journal)?;
+        let next = Lsn(report.durable_lsn).next();
+        let name = |other: MemberNames| other.member;
+        Ok(Some(Self {
+            member: report.member,
+            role: report.role,
+            failure: member.failure(),
+            journal: member.journal,
+            epoch: reach.epoch,
+            seq: reach.seq,
+            lsn: reach.lsn.0,
+            format: member.format(),
+            oldest_lsn: oldest.unwrap_or(next).0,
+            durable_lsn: report.durable_lsn,
+            others: member.others().into_iter().map(name).collect(),
+        }))
     }
 }
 

@@ -52,12 +52,12 @@ impl Handle {
         if self.node.stopping.load(Ordering::Acquire) {
             return Err("the server is stopping".into());
         }
-        if let Some(member) = self.node.member.as_ref().filter(|_| !of_any_role) {
-            member.readiness(self.node.clock.boot())?;
-        }
         if let Some(member) = &self.node.member {
             if let Some(why) = member.failure() {
                 return Err(why);
+            }
+            if !of_any_role {
+                member.readiness(self.node.clock.boot())?;
             }
             if let Some(lost) = member.claim_check.forbidding() {
                 return Err(format!("this member {lost}"));

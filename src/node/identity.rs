@@ -92,6 +92,9 @@ pub struct StoredMember {
     pub member: String,
     /// The address of its TCP door.
     pub address: String,
+    /// The address of its admin listener. Empty if it has none, or if an older build wrote the file.
+    #[serde(default)]
+    pub admin: String,
 }
 
 impl KnownJournal {

@@ -313,7 +313,7 @@ impl NodeInfo {
             members,
             epoch: epoch.max(reach.epoch),
             age_ms,
-            seq: Some(reach.seq),
+            seq: (reach.epoch >= epoch).then_some(reach.seq),
             no_claim,
         }
     }

@@ -5,7 +5,7 @@ use crate::journal::client::{EngineClient, EnginePort};
 use crate::journal::engine::{EngineReply, EngineRequest};
 use crate::journal::entry::{ControlBody, JournalEntry};
 use crate::journal::names::ActiveMember;
-use crate::journal::reader::{Content, JournalReader, Verdict};
+use crate::journal::reader::{AcceptedEntry, Content, JournalReader, Verdict};
 use crate::limits::{JOURNAL_FORMAT, JOURNAL_READ_ENTRIES};
 
 use super::genesis::ask;
@@ -65,6 +65,19 @@ pub fn newest_epoch(client: &EngineClient, journal: u64) -> Result<u64, NotRead>
 /// # Errors
 /// [`NotRead::NoWord`]; [`NotRead::Unusable`] if an entry or the base cannot be accepted.
 pub fn read_to_end(client: &EngineClient, journal: u64) -> Result<JournalEnd, NotRead> {
+    read_to_end_with(client, journal, |_| {})
+}
+
+/// Like [`read_to_end`], with each entry that is accepted. Behind genesis they may begin anew at the
+/// base of a trim.
+///
+/// # Errors
+/// Those of [`read_to_end`].
+pub fn read_to_end_with(
+    client: &EngineClient,
+    journal: u64,
+    mut on_entry: impl FnMut(&AcceptedEntry),
+) -> Result<JournalEnd, NotRead> {
     let condition = client.profile().condition;
     let reader = JournalReader::new(journal, condition);
     let mut end = JournalEnd { reader, active: ActiveMember::default() };
@@ -83,6 +96,7 @@ pub fn read_to_end(client: &EngineClient, journal: u64) -> Result<JournalEnd, No
         for entry in entries {
             match end.reader.accept(entry.seq, &entry.bytes) {
                 Verdict::Accepted(entry) => {
+                    on_entry(&entry);
                     if let Content::Control(ControlBody::Claim(facts)) = entry.content {
                         end.active = facts.active(entry.header.epoch);
                     }

@@ -67,7 +67,8 @@ impl<D: Disk> JournalKeeper<D> {
 
     fn news(&self, member: &Membership) -> KnownJournal {
         let JournalReach { seq, epoch, lsn } = member.claim_check.reach().joined(self.kept.reach());
-        let stored = |names: MemberNames| StoredMember { member: names.member, address: names.tcp };
+        let stored =
+            |MemberNames { member, tcp: address, admin }| StoredMember { member, address, admin };
         let members = member.others().into_iter().map(stored).collect();
         let said_by = member.claim_check.ahead();
         KnownJournal { seq, epoch, lsn: lsn.0, said_by, members }

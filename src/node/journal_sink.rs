@@ -150,6 +150,9 @@ impl<D: Disk> JournalSink<D> {
             match self.writer.on_reply(now, id, reply) {
                 AppendProgress::None | AppendProgress::Ended(_) => {}
                 AppendProgress::Committed { .. } => {
+                    if let Some((seq, head)) = self.writer.take_committed() {
+                        self.member.repair.accepted(seq, head);
+                    }
                     self.member.lease(now.saturating_add(self.writer.lease_left(now)));
                     self.trimming.note(now, &self.writer);
                     self.member.claim_check.accepted(self.writer.reach());

@@ -354,6 +354,11 @@ impl Common {
     }
 
     fn fail<D: Disk>(&self, mut applying: Applying<D>, why: String) -> Stage<D> {
+        // Others, and a refill, may need all that it has.
+        let written = applying.disk.turn(self.now());
+        if written.is_ok() && applying.disk.sync().is_ok() {
+            self.publish(&mut applying);
+        }
         applying.disk.keep();
         error!(why, "this member cannot continue, and waits for an operator");
         self.member.set_role(MemberRole::Demoted);
@@ -481,6 +486,7 @@ impl Common {
             next = applying.port.try_receive();
         }
         applying.was_level |= applying.standby.has_all();
+        self.repair(applying);
         self.member.claim_check.accepted(JournalReach::of(applying.standby.reader()));
         self.member.set_format(applying.standby.reader().place().format);
         if self.member.claim_check.forbidding().is_none() && applying.forbidden.ends() {
@@ -488,17 +494,26 @@ impl Common {
         }
     }
 
+    /// Asks the other members for an entry that no endpoint of the engine has whole.
+    fn repair<D: Disk>(&self, applying: &mut Applying<D>) {
+        let Some(seq) = applying.standby.lacks() else { return };
+        let Some(given) = self.member.repair.want(seq) else { return };
+        if let Some(entry) = applying.standby.repair(&given) {
+            warn!(seq, "an entry of the journal was damaged, and another member gave it");
+            self.accept(applying, entry);
+        }
+    }
+
     fn accept<D: Disk>(&self, applying: &mut Applying<D>, entry: AcceptedEntry) {
-        let AcceptedEntry { seq, header, content, behind } = entry;
+        let AcceptedEntry { seq, header, content, head, behind } = entry;
+        self.member.repair.accepted(seq, head);
         if let Some((place, bytes)) = behind {
             applying.kept.note(self.now(), place, bytes);
         }
         match content {
             Content::Records(batch) => {
                 match applying.comparison.behind(applying.disk.log(), header.first, batch) {
-                    Ok(Some((first, batch))) => {
-                        self.hand_over(applying, first, seq.saturating_sub(1), batch);
-                    }
+                    Ok(Some((first, batch))) => self.hand_over(applying, first, seq, batch),
                     Ok(None) => {}
                     Err(why) => {
                         let (lsn, what) = (header.first, why.to_string());
@@ -522,11 +537,12 @@ impl Common {
     }
 
     /// Gives a batch to every core and to the disk.
-    fn hand_over<D: Disk>(&self, applying: &mut Applying<D>, first: Lsn, behind: u64, batch: Batch) {
+    fn hand_over<D: Disk>(&self, applying: &mut Applying<D>, first: Lsn, seq: u64, batch: Batch) {
         debug_assert_eq!(first, self.node.log.tail().next(), "the reader's rule leaves no gap");
         let records = u64::try_from(batch.count()).unwrap_or(u64::MAX);
         let last = Lsn(first.0.saturating_add(records)).previous();
-        let handed = HandedBatch { first, last, behind, batch: batch.into() };
+        let (behind, batch) = (seq.saturating_sub(1), batch.into());
+        let handed = HandedBatch { first, last, behind, batch };
         self.node.log.received(handed.last);
         for shard in self.node.shards.all() {
             self.node.control(shard, Control::Replay(handed.first, Arc::clone(&handed.batch)));
@@ -619,6 +635,9 @@ impl Common {
         match writer.on_reply(self.now(), id, reply) {
             AppendProgress::None => Stage::Claiming(applying, port, writer),
             AppendProgress::Committed { .. } => {
+                if let Some((seq, head)) = writer.take_committed() {
+                    self.member.repair.accepted(seq, head);
+                }
                 let begun = self.start_cores(&applying);
                 Stage::Starting(applying, port, writer, begun)
             }

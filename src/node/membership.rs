@@ -21,7 +21,8 @@ use snapshot::{Lsn, Planted, is_planted};
 
 use super::claim_check::{BEFORE_RESTART, ClaimCheck, ClaimRound};
 use super::digest_votes::{DigestVerdict, DigestVotes};
-use super::identity::KnownJournal;
+use super::entry_repair::EntryRepair;
+use super::identity::{KnownJournal, StoredMember};
 use super::journal_figures::{HandoverWhy, JournalFigures};
 use super::known_members::{KnownMembers, StandbyLag};
 use super::standby_reads::LetsIn;
@@ -119,6 +120,8 @@ pub struct Membership {
     wrong_at: AtomicU64,
     /// What other members must say before this one claims.
     pub claim_check: ClaimCheck,
+    /// Entries that other members give to this one, and those that it can give.
+    pub repair: EntryRepair,
     /// Whether the active refuses writes, because too few copies allow no trim.
     lacks_copies: AtomicBool,
     hands_over: AtomicBool,
@@ -155,6 +158,7 @@ impl Membership {
             votes: Mutex::default(),
             wrong_at: AtomicU64::new(0),
             claim_check: ClaimCheck::default(),
+            repair: EntryRepair::default(),
             lacks_copies: AtomicBool::new(false),
             hands_over: AtomicBool::new(false),
             handover: Mutex::default(),
@@ -242,8 +246,8 @@ impl Membership {
     pub(super) fn remember(&self, now: Duration, journal: &KnownJournal) {
         let mut known = self.known();
         for other in &journal.members {
-            let (member, tcp) = (other.member.clone(), other.address.clone());
-            known.note(now, MemberNames { member, tcp, admin: String::new() });
+            let StoredMember { member, address: tcp, admin } = other.clone();
+            known.note(now, MemberNames { member, tcp, admin });
         }
         drop(known);
         let said_by = journal.said_by.as_deref().unwrap_or(BEFORE_RESTART);

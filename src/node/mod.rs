@@ -28,6 +28,7 @@
 //! - `journal_keeper`: keeps what a member knows of its journal in the identity file
 //! - [`membership`]: the role of a member, and whether doors may route a request
 //! - [`standby_reads`]: what a standby replies to, and how old the state is that it replies from
+//! - [`entry_repair`]: entries that other members give, because the engine has damaged them
 //! - [`claim_check`]: what other members must say before a standby claims
 //! - [`known_members`]: what a member knows of the others
 //! - `digest_votes`: which member is wrong when their data differs
@@ -55,6 +56,7 @@
 //! - [`loss`]: describes what damage costs
 //! - `swap`: puts copied files in the place of those of the data directory
 //! - [`journal_end`]: where a journal begins and ends in its engine
+//! - [`refill`]: writes records into a journal whose engine lost its end
 //! - [`genesis`]: the first entry of a journal, which says who its members are
 //! - [`identity`]: the identity file `node`
 //! - [`error`]: why a node did not start or did not stop cleanly
@@ -66,6 +68,7 @@ pub mod clock;
 pub mod commit_gate;
 mod core_turns;
 mod digest_votes;
+pub mod entry_repair;
 pub mod error;
 pub mod first_member;
 pub mod frame_batch;
@@ -94,6 +97,7 @@ pub mod memory;
 pub mod offload;
 pub mod prober;
 pub mod probes;
+pub mod refill;
 pub mod responder;
 pub mod restore;
 pub mod rights;

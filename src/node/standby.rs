@@ -18,10 +18,13 @@
 //!   process wrote in a handover, counts as any entry. A standby that should be the last one waits
 //!   for several such silences, and longer behind a release too, unless that names it.
 //! - An engine whose end is below what was accepted, or below what this node had before, ends the
-//!   standby. So do damage on all endpoints, a gap, and an entry of a newer program.
+//!   standby. So do a gap, and an entry of a newer program.
+//! - An entry that no endpoint has whole is asked of other members. If none of them has it, the
+//!   standby ends.
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use snapshot::{Lsn, Planted, is_planted};
 
 use crate::journal::base::JournalBase;
@@ -116,6 +119,9 @@ pub struct Standby {
     released_to: Option<String>,
     /// The active that the base names, until the owner takes it.
     base_active: Option<ActiveMember>,
+    /// The entry that is due, if no endpoint has it whole. Nothing is read before another member
+    /// gives it.
+    lacking: Option<JournalFault>,
     end: Option<StandbyEnd>,
 }
 
@@ -141,6 +147,7 @@ impl Standby {
             is_last: false,
             released_to: None,
             base_active: None,
+            lacking: None,
             end: None,
             reader,
         }
@@ -196,8 +203,8 @@ impl Standby {
         let is_due =
             |asked: Option<Asked>| asked.is_none_or(|asked| now.saturating_sub(asked.at) >= retry);
         let from = self.reader.next_seq();
-        if let Some(Reading { endpoint, .. }) = self.reading.filter(|reading| is_due(reading.asked))
-        {
+        let reading = self.reading.filter(|_| self.lacking.is_none());
+        if let Some(Reading { endpoint, .. }) = reading.filter(|reading| is_due(reading.asked)) {
             let asked = self.asked(now);
             self.reading = Some(Reading { asked: Some(asked), endpoint });
             return Some((
@@ -236,6 +243,7 @@ impl Standby {
         let look = self.look.map_or(Duration::ZERO, |(asked, _)| retried(asked));
         let look = look.max(self.next_look());
         match self.reading {
+            _ if self.lacking.is_some() => look,
             Some(Reading { asked, .. }) => asked.map_or(Duration::ZERO, retried).min(look),
             None if self.following.is_none() => Duration::ZERO,
             None => look,
@@ -349,8 +357,34 @@ impl Standby {
         self.reader.is_released() && is_for_it
     }
 
+    /// The seq of the entry that no endpoint has whole, if there is one.
+    #[must_use]
+    pub fn lacks(&self) -> Option<u64> {
+        self.lacking.as_ref().map(|fault| fault.seq)
+    }
+
+    /// Takes what other members gave for the entry that [`Standby::lacks`] names. Returns it if it
+    /// is accepted.
+    pub fn repair(&mut self, given: &[Bytes]) -> Option<AcceptedEntry> {
+        let fault = self.lacking.take()?;
+        self.reading = Some(Reading { asked: None, endpoint: None });
+        for bytes in given {
+            match self.reader.accept(fault.seq, bytes) {
+                Verdict::Accepted(entry) => {
+                    self.note(&entry);
+                    return Some(*entry);
+                }
+                Verdict::Void | Verdict::Repeated => return None,
+                Verdict::Damaged(_) | Verdict::Gap(_) | Verdict::Newer(_) => {}
+            }
+        }
+        self.end = Some(StandbyEnd::Broken(fault));
+        None
+    }
+
     /// Notes an entry that the reader has accepted.
     fn note(&mut self, entry: &AcceptedEntry) {
+        self.lacking = None;
         self.released_to = match &entry.content {
             Content::Control(ControlBody::Release(to)) => to.clone(),
             Content::Control(_) | Content::Records(_) | Content::Part => None,
@@ -361,6 +395,11 @@ impl Standby {
         let endpoint = self.reading.and_then(|reading| reading.endpoint);
         let mut accepted = Vec::new();
         for StoredEntry { seq, bytes } in entries {
+            if *seq > self.reader.next_seq() {
+                let what = format!("the engine has entry {seq} in its place");
+                self.lacks_whole(endpoint, self.reader.fault(what));
+                return accepted;
+            }
             match self.reader.accept(*seq, bytes) {
                 Verdict::Accepted(entry) => {
                     self.note(&entry);
@@ -368,7 +407,7 @@ impl Standby {
                 }
                 Verdict::Void | Verdict::Repeated => {}
                 Verdict::Damaged(fault) => {
-                    self.ask_elsewhere(endpoint, fault);
+                    self.lacks_whole(endpoint, fault);
                     return accepted;
                 }
                 Verdict::Gap(fault) => {
@@ -388,12 +427,20 @@ impl Standby {
         accepted
     }
 
-    /// Reads the same seq from the next endpoint, or gives up after the last one.
-    fn ask_elsewhere(&mut self, endpoint: Option<u16>, fault: JournalFault) {
+    /// Reads the same seq from the next endpoint. Returns whether there is one.
+    fn ask_elsewhere(&mut self, endpoint: Option<u16>) -> bool {
         let next = endpoint.map_or(0, |asked| asked.saturating_add(1));
-        match next < self.profile.endpoints {
-            true => self.reading = Some(Reading { asked: None, endpoint: Some(next) }),
-            false => self.end = Some(StandbyEnd::Broken(fault)),
+        let is_left = next < self.profile.endpoints;
+        if is_left {
+            self.reading = Some(Reading { asked: None, endpoint: Some(next) });
+        }
+        is_left
+    }
+
+    /// An endpoint does not have the due entry whole.
+    fn lacks_whole(&mut self, endpoint: Option<u16>, fault: JournalFault) {
+        if !self.ask_elsewhere(endpoint) {
+            self.lacking = Some(fault);
         }
     }
 
@@ -440,7 +487,8 @@ impl Standby {
                 self.base_active = Some(active);
             }
             Some(_) => self.end = Some(StandbyEnd::Trimmed { have }),
-            None => self.ask_elsewhere(endpoint, self.reader.fault("the base is damaged")),
+            None if self.ask_elsewhere(endpoint) => {}
+            None => self.end = Some(self.reader.fault("the base is damaged").into()),
         }
     }
 }

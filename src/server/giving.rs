@@ -1,10 +1,11 @@
-//! What the admin listener of a member gives to another member that copies its data.
+//! What the admin listener of a member gives to other members and to tools.
 
+use bytes::Bytes;
 use snapshot::{FollowError, Lsn, RealDisk};
 
 use crate::http::member_data::{DataPart, GivenPart, NotGiven};
 use crate::node::NodeInfo;
-use crate::node::give::{GivenLog, GivenSnapshot};
+use crate::node::give::{GivenLog, GivenSnapshot, MemberState, given_entry};
 
 /// Opens a part of the node's data. It reads the disk.
 ///
@@ -15,7 +16,30 @@ pub(super) fn give(node: &NodeInfo, part: DataPart) -> Result<GivenPart, NotGive
     match part {
         DataPart::Snapshot => snapshot(node),
         DataPart::Log(from) => log(node, journal, Lsn(from)),
+        DataPart::Entry(seq) => entry(node, seq),
+        DataPart::Member => state(node),
     }
+}
+
+fn entry(node: &NodeInfo, seq: u64) -> Result<GivenPart, NotGiven> {
+    let member = node.member.as_ref().ok_or(NotGiven::NoJournal)?;
+    let given = given_entry(&RealDisk, &node.data_dir, member, seq, node.log.durable());
+    let given = given.map_err(|error| NotGiven::Failed(error.to_string()))?;
+    given.map(whole).ok_or(NotGiven::NoEntry)
+}
+
+fn state(node: &NodeInfo) -> Result<GivenPart, NotGiven> {
+    let failed = |error: String| NotGiven::Failed(error);
+    let state = MemberState::of(&RealDisk, node).map_err(|error| failed(error.to_string()))?;
+    let text = serde_json::to_vec(&state.ok_or(NotGiven::NoJournal)?);
+    text.map(|text| whole(text.into())).map_err(|error| failed(error.to_string()))
+}
+
+/// A part of one piece.
+fn whole(bytes: Bytes) -> GivenPart {
+    let length = u64::try_from(bytes.len()).ok();
+    let mut piece = Some(bytes).filter(|bytes| !bytes.is_empty());
+    GivenPart { headers: Vec::new(), bytes: length, next: Box::new(move || Ok(piece.take())) }
 }
 
 fn snapshot(node: &NodeInfo) -> Result<GivenPart, NotGiven> {

@@ -16,6 +16,7 @@ mod handover;
 mod network;
 #[path = "../process/mod.rs"]
 mod process;
+mod refill;
 mod standbys;
 mod starts;
 mod trims;

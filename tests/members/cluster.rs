@@ -32,7 +32,7 @@ use tokio::sync::oneshot;
 /// No step takes this long unless something is stuck.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 const TURN: Duration = Duration::from_millis(1);
-const NOBODY: u32 = 99;
+pub const NOBODY: u32 = 99;
 
 /// Times of a fifth of those that fit a real engine.
 pub fn profile() -> EngineProfile {
@@ -101,7 +101,8 @@ impl Cluster {
         genesis::begin(&self.client(NOBODY), identity, first, 1).unwrap();
     }
 
-    fn client(&self, node: u32) -> EngineClient {
+    /// A client of the engine for this node number.
+    pub fn client(&self, node: u32) -> EngineClient {
         self.server.lock().unwrap().connect(node, profile())
     }
 

@@ -18,6 +18,7 @@
 //! - `plays`: what plays on a world have in common
 //! - `returns`: a member whose records are not those of the journal comes back
 //! - `broken_engine`: histories on an engine that breaks its contract
+//! - `refill`: what the engine lost is written again
 //! - `lost_end`: the engine loses its end before a claim
 //! - `join`: copies of the data of another member, and what breaks on their way
 //! - `rejoin`: members that come back when the journal has trimmed what they need
@@ -51,6 +52,7 @@ mod plays;
 mod processes;
 mod readers;
 mod reads;
+mod refill;
 mod rejoin;
 mod returns;
 mod self_check;

@@ -24,6 +24,7 @@ use chatshard::node::NodeInfo;
 use chatshard::node::claim_check::reach_of;
 use chatshard::node::clock::shared::{SharedClock, Source};
 use chatshard::node::genesis::JournalOrigin;
+use chatshard::node::give::given_entry;
 use chatshard::node::identity::{AtRisk, Identity, KnownJournal, StoredBaseline};
 use chatshard::node::journal_figures::JournalFigures;
 use chatshard::node::log::{Log, LogMode};
@@ -255,8 +256,14 @@ impl World {
         if self.one_in(40) {
             self.report();
         }
-        if self.one_in(10) {
-            self.ask_others();
+        let drawn = usize::try_from(self.random.below(10 * MEMBERS as u64)).unwrap();
+        for at in 0..MEMBERS {
+            // A member that asks in vain claims after a while. That is allowed only to those whose
+            // questions may be lost.
+            if drawn == at || !self.loses_questions {
+                self.ask_others(at);
+                self.repair_entries(at);
+            }
         }
         let at = usize::try_from(self.random.below(MEMBERS as u64)).unwrap();
         let now = NOW.get();
@@ -346,8 +353,7 @@ impl World {
     }
 
     /// A member that is about to claim asks the others, at a time of its own.
-    fn ask_others(&mut self) {
-        let at = usize::try_from(self.random.below(MEMBERS as u64)).unwrap();
+    fn ask_others(&mut self, at: usize) {
         let now = NOW.get();
         let runs = |member: &SimMember| member.until <= now && member.life.is_some();
         if !runs(&self.members[at]) {
@@ -373,6 +379,25 @@ impl World {
         if is_complete {
             member.claim_check.complete(round.number);
         }
+    }
+
+    /// A member that lacks an entry asks the others for it.
+    fn repair_entries(&mut self, at: usize) {
+        let now = NOW.get();
+        let runs = |member: &&SimMember| member.until <= now && member.life.is_some();
+        let Some(life) = Some(&self.members[at]).filter(runs).and_then(|it| it.life.as_ref())
+        else {
+            return;
+        };
+        let Some(seq) = life.member.repair.wanted() else { return };
+        let others = self.members.iter().enumerate().filter(|(other, _)| *other != at);
+        let others = others.map(|(_, other)| other).filter(runs);
+        let given = others.filter_map(|other| {
+            let theirs = other.life.as_ref().expect("it runs");
+            let until = theirs.info.log.durable();
+            given_entry(&other.disk, Path::new(DIR), &theirs.member, seq, until).ok()?
+        });
+        life.member.repair.answered(seq, given.collect());
     }
 
     /// Cost of the entries that the engine keeps.

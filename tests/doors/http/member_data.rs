@@ -33,6 +33,18 @@ fn router() -> Router {
             bytes: None,
             next: Box::new(|| Err(std::io::Error::other("the disk is gone"))),
         }),
+        DataPart::Entry(3) => Ok(GivenPart {
+            headers: Vec::new(),
+            bytes: Some(5),
+            next: {
+                let mut piece = Some(Bytes::from("entry"));
+                Box::new(move || Ok(piece.take()))
+            },
+        }),
+        DataPart::Entry(_) => Err(NotGiven::NoEntry),
+        DataPart::Member => {
+            Ok(GivenPart { headers: Vec::new(), bytes: Some(0), next: Box::new(|| Ok(None)) })
+        }
         DataPart::Log(_) => {
             Ok(GivenPart { headers: Vec::new(), bytes: None, next: Box::new(|| Ok(None)) })
         }
@@ -47,7 +59,9 @@ async fn get(path: &str, headers: &[(&str, &str)]) -> Answer {
 
 #[tokio::test]
 async fn the_data_of_a_member_needs_a_token_of_the_full_role() {
-    for path in ["/journal/image", "/journal/log?from=10"] {
+    let paths =
+        ["/journal/image", "/journal/log?from=10", "/journal/entry?seq=3", "/journal/member"];
+    for path in paths {
         get(path, &[]).await.failure(401);
         get(path, &[("authorization", "Bearer wrong")]).await.failure(401);
         get(path, &[("authorization", "Bearer read-secret")]).await.failure(403);
@@ -77,6 +91,15 @@ async fn a_log_that_lacks_the_record_says_what_it_has() {
 }
 
 #[tokio::test]
+async fn an_entry_comes_whole_or_is_not_known() {
+    for wrong in ["", "?seq=", "?seq=0", "?from=3", "?seq=3&seq=4"] {
+        get(&format!("/journal/entry{wrong}"), &[FULL]).await.failure(400);
+    }
+    assert_eq!(get("/journal/entry?seq=3", &[FULL]).await.body, "entry");
+    get("/journal/entry?seq=4", &[FULL]).await.failure(404);
+}
+
+#[tokio::test]
 async fn a_log_whose_disk_fails_breaks_off() {
     let request = Request::get("/journal/log?from=16").header(FULL.0, FULL.1);
     let answer = router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
@@ -100,6 +123,9 @@ async fn copies_beyond_the_bound_are_refused_until_one_ends() {
         held.push(answer);
     }
     assert!((1..10).contains(&held.len()), "{}", held.len());
+    let request = Request::get("/journal/entry?seq=3").header(FULL.0, FULL.1);
+    let entry = router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(entry.status(), 200, "an entry does not wait for copies");
     drop(held.pop());
     assert_eq!(ask().await.status(), 200);
 }
