@@ -194,7 +194,9 @@ pub const LAG_WAITS_MAX: usize = 1024;
 /// Digests that one report of a standby has at most.
 pub const COMPARED_DIGESTS_MAX: usize = 16;
 /// The format of events and entries that this build writes to a journal.
-pub const JOURNAL_FORMAT: u32 = 1;
+pub const JOURNAL_FORMAT: u32 = 2;
+/// The first format of a journal that has digests of slots.
+pub const PROBED_FORMAT: u32 = 2;
 
 const _: () = assert!(SLOTS.is_power_of_two());
 const _: () = assert!(IDS_MAX * (ID_BYTES_MAX + 3) < REQUEST_BYTES_MAX);

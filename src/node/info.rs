@@ -29,7 +29,7 @@ use crate::command::report::{Report, ReportReply};
 use crate::command::stats::StatsReply;
 use crate::command::{Error, Kind, OnStandby, Outcome, Reply};
 use crate::journal::names::ActiveMember;
-use crate::limits::SLOTS;
+use crate::limits::{PROBED_FORMAT, SLOTS};
 use crate::metrics::JournalMetrics;
 use crate::throttle::throttled;
 use crate::types::{KeyHasher, ShardCount, ShardId};
@@ -127,6 +127,7 @@ impl NodeInfo {
             && !self.stopping.load(Ordering::Acquire)
             && self.refusal().is_none()
             && self.hands_over(Kind::Detail).is_none()
+            && self.member.as_ref().is_none_or(|member| member.format() >= PROBED_FORMAT)
     }
 
     /// Begins a handover that the core of `shard` was asked for.

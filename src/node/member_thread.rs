@@ -33,6 +33,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 use twox_hash::XxHash64;
 
+use super::after_stint::AfterStint;
 use super::claim_check::ClaimVerdict;
 use super::identity::IdentityFile;
 use super::info::NodeInfo;
@@ -51,7 +52,7 @@ use super::trimming::Trimming;
 use super::worker::on_core;
 use crate::journal::client::{EngineClient, EnginePort};
 use crate::journal::engine::{EngineReply, EngineRequest};
-use crate::journal::entry::{ClaimFacts, ControlBody};
+use crate::journal::entry::ControlBody;
 use crate::journal::kept::{KeptEntries, TrimLimits};
 use crate::journal::names::ActiveMember;
 use crate::journal::reach::JournalReach;
@@ -101,43 +102,6 @@ pub struct MemberParts<D: Disk> {
     pub seed: u64,
     /// Longest wait of one turn; zero in a simulation.
     pub patience: Duration,
-}
-
-/// What a node does when its member's thread is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AfterStint {
-    /// It recovers from its own disk.
-    Recover,
-    /// It copies the data of another member: the journal has trimmed what it needs next.
-    Copy {
-        /// Whether it had everything that the journal has, at some time of this life.
-        was_level: bool,
-    },
-    /// It copies the data of the active: its own is wrong.
-    Replace,
-    /// It recovers, and then does not claim at once behind its own release.
-    HandedOver {
-        /// Epoch of the stint that it released.
-        epoch: u64,
-    },
-    /// A sync of its disk failed: it recovers after a pause, and claims last until a sync succeeds.
-    DiskFailed {
-        /// Epoch of the stint that it released, if it was the active.
-        epoch: Option<u64>,
-    },
-}
-
-impl AfterStint {
-    /// The epoch of the stint behind whose release this process does not claim at once, if there is
-    /// one.
-    #[must_use]
-    pub fn handed_over(self) -> Option<u64> {
-        match self {
-            Self::HandedOver { epoch } => Some(epoch),
-            Self::DiskFailed { epoch } => epoch,
-            Self::Recover | Self::Copy { .. } | Self::Replace => None,
-        }
-    }
 }
 
 /// What every stage has.
@@ -601,16 +565,7 @@ impl Common {
     }
 
     fn new_claim(&self, reader: JournalReader) -> Result<JournalWriter, String> {
-        let names = &self.member.names;
-        let facts = ClaimFacts {
-            member: names.member.clone(),
-            tcp: names.tcp.clone(),
-            admin: names.admin.clone(),
-            program: env!("CARGO_PKG_VERSION").to_owned(),
-            // The journal's own: it rises only when all members read a newer one.
-            format: reader.place().format,
-            why: TakeoverWhy::of(reader.is_released()).name().to_owned(),
-        };
+        let facts = self.member.claim_facts(&reader);
         let time_ms = self.node.clock.moment().now.get().max(reader.newest_time_ms());
         let writer = self.random(reader.place().seq.max(1));
         let claim = JournalWriter::claim(reader, self.client.profile(), writer, time_ms, facts);

@@ -23,7 +23,7 @@ use super::claim_check::{BEFORE_RESTART, ClaimCheck, ClaimRound};
 use super::digest_votes::{DigestVerdict, DigestVotes};
 use super::entry_repair::EntryRepair;
 use super::identity::{KnownJournal, StoredMember};
-use super::journal_figures::{HandoverWhy, JournalFigures};
+use super::journal_figures::{HandoverWhy, JournalFigures, TakeoverWhy};
 use super::known_members::{KnownMembers, StandbyLag};
 use super::standby_reads::LetsIn;
 use crate::command::cluster::ClusterMember;
@@ -31,7 +31,9 @@ use crate::command::error::Moved;
 use crate::command::report::{ComparedDigest, Report};
 use crate::command::{Error, ErrorCode, Kind, OnStandby};
 use crate::journal::client::EngineSpace;
+use crate::journal::entry::ClaimFacts;
 use crate::journal::names::{ActiveMember, MemberNames};
+use crate::journal::reader::JournalReader;
 use crate::limits::JOURNAL_FORMAT;
 use crate::types::ShardId;
 
@@ -188,6 +190,7 @@ impl Membership {
     }
 
     /// The member, of a program that reads formats up to this one.
+    #[cfg(feature = "internals")]
     #[must_use]
     pub fn reading(self, format: u32) -> Self {
         Self { reads: format, ..self }
@@ -215,6 +218,20 @@ impl Membership {
         }
         let others = self.known().format_read_by_all(now, &self.names)?;
         Some(self.reads.min(others)).filter(|due| *due > format)
+    }
+
+    /// The body of a claim behind what `reader` has read.
+    pub(super) fn claim_facts(&self, reader: &JournalReader) -> ClaimFacts {
+        let MemberNames { member, tcp, admin } = self.names.clone();
+        ClaimFacts {
+            member,
+            tcp,
+            admin,
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            // The journal's own: it rises only when all members read a newer one.
+            format: reader.place().format,
+            why: TakeoverWhy::of(reader.is_released()).name().to_owned(),
+        }
     }
 
     /// The space of the engine.

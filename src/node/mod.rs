@@ -26,6 +26,7 @@
 //! - [`standby`]: a standby as values: what it asks the engine, and when it may claim
 //! - [`sink`]: what the log's thread writes to
 //! - `journal_keeper`: keeps what a member knows of its journal in the identity file
+//! - [`after_stint`]: what a node does when the thread of its member is over
 //! - [`membership`]: the role of a member, and whether doors may route a request
 //! - [`standby_reads`]: what a standby replies to, and how old the state is that it replies from
 //! - [`entry_repair`]: entries that other members give, because the engine has damaged them
@@ -62,6 +63,7 @@
 //! - [`error`]: why a node did not start or did not stop cleanly
 //! - [`rights`]: file permissions of the data directory
 
+pub mod after_stint;
 pub mod buffers;
 pub mod claim_check;
 pub mod clock;

@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 use tracing::warn;
 
+use super::after_stint::AfterStint;
 use super::clock::shared::{SharedClock, Source};
 use super::error::NodeError;
 use super::genesis::{NoOrigin, wait_for_origin};
@@ -24,7 +25,7 @@ use super::journal_figures::JournalFigures;
 use super::log::{Log, LogMode};
 use super::log_thread::LogThread;
 use super::mailbox::Mailbox;
-use super::member_thread::{AfterStint, MemberParts, MemberThread};
+use super::member_thread::{MemberParts, MemberThread};
 use super::membership::Membership;
 use super::memory::Memory;
 use super::offload::{self, Offload};

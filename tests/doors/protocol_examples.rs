@@ -407,6 +407,7 @@ const NOT_TOLD: &[(&str, &[&str])] = &[
             "JOURNAL_LOOK_ENTRIES",
             "JOURNAL_READ_ENTRIES",
             "JOURNAL_FORMAT",
+            "PROBED_FORMAT",
             "COMPARED_DIGESTS_MAX",
         ],
     ),
