@@ -97,7 +97,12 @@ draw! {
             format!("m{}", choices.draw::<u16>())
         },
         address, admin, version, format, lsn, durable_lsn, role, journal, snapshot_age_ms,
-        digests, disk,
+        digests = |choices: &mut super::test_values::Choices<'_>| {
+            let mut digests: Vec<ComparedDigest> = choices.draw();
+            digests.truncate(COMPARED_DIGESTS_MAX);
+            digests
+        },
+        disk,
     }
     ComparedDigest { lsn, own, active }
     ReportReply { members, wrong_at }
