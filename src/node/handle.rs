@@ -70,6 +70,9 @@ impl Handle {
             LogState::Ok => {
                 Ok(self.node.member.as_ref().map_or("ready", |member| match member.role() {
                     MemberRole::Active => "ready",
+                    MemberRole::Standby if member.is_cut_off(self.node.clock.boot()) => {
+                        "ready: standby, and the engine gives no word"
+                    }
                     MemberRole::Standby => "ready: standby",
                     MemberRole::Claiming => "ready: claiming",
                     MemberRole::Demoted => "ready: demoted",

@@ -282,7 +282,7 @@ impl NodeInfo {
         let ActiveMember { epoch, names } = member.active();
         let is_active = member.role() == MemberRole::Active;
         let (mut members, age_ms) = match member.last_told(now) {
-            _ if is_active => (member.standbys(now), Some(0)),
+            _ if is_active => (member.standbys(now, self.log.applied_by_all()), Some(0)),
             Some((members, age)) => (members, Some(age)),
             None => (Vec::new(), None),
         };

@@ -20,6 +20,7 @@ use crate::command::Error;
 use crate::command::cluster::ClusterMember;
 use crate::command::report::Report;
 use crate::journal::names::MemberNames;
+use crate::throttle::throttled;
 
 /// How long a standby counts as alive after a report.
 const ALIVE: Duration = Duration::from_secs(5);
@@ -97,6 +98,11 @@ impl KnownMembers {
     pub(super) fn hear(&mut self, now: Duration, committed: Lsn, report: Report) {
         let (member, tcp, admin) =
             (report.member.clone(), report.address.clone(), report.admin.clone());
+        let before = self.heard.get(&member).filter(|heard| now.saturating_sub(heard.at) <= ALIVE);
+        if let Some(other) = before.filter(|heard| heard.report.address != tcp) {
+            let other = &other.report.address;
+            throttled!(warn, member, address = tcp, other, "two members have one name");
+        }
         self.note(now, MemberNames { member, tcp, admin });
         let lag = committed.0.saturating_sub(report.lsn);
         let before = self.heard.get(&report.member).map(|heard| heard.level_at);
@@ -191,10 +197,11 @@ impl KnownMembers {
         }
     }
 
-    /// The standbys that ever reported.
-    pub(super) fn standbys(&self, now: Duration) -> Vec<ClusterMember> {
+    /// The standbys that ever reported. `committed` is the newest committed record: one that is
+    /// silent lags more and more.
+    pub(super) fn standbys(&self, now: Duration, committed: Lsn) -> Vec<ClusterMember> {
         let member = |heard: &LastReport| {
-            let LastReport { at, lag, report, .. } = heard;
+            let LastReport { at, report, .. } = heard;
             ClusterMember {
                 member: report.member.clone(),
                 role: report.role.clone(),
@@ -204,7 +211,7 @@ impl KnownMembers {
                 format: Some(report.format),
                 lsn: Some(report.lsn),
                 durable_lsn: Some(report.durable_lsn),
-                lag: Some(*lag),
+                lag: Some(committed.0.saturating_sub(report.lsn)),
                 heard_ms: Some(millis(now.saturating_sub(*at))),
                 disk: report.disk.clone(),
             }
@@ -261,7 +268,7 @@ mod tests {
         assert_eq!((lag.records, lag.time), (5, 2 * SECOND));
         assert_eq!(known.durable(8 * SECOND), [Lsn(9)], "the first one is silent");
         assert_eq!(known.durable(10 * SECOND), []);
-        assert_eq!(known.standbys(10 * SECOND).len(), 2, "and is still known");
+        assert_eq!(known.standbys(10 * SECOND, Lsn(30))[1].lag, Some(21), "and is still known");
     }
 
     #[test]
@@ -328,7 +335,7 @@ mod tests {
             let now = SECOND * u32::try_from(at).unwrap();
             known.hear(now, Lsn(1), report(&format!("m{at}"), 1, 1));
         }
-        assert_eq!(known.standbys(SECOND).len(), MEMBERS_MAX);
+        assert_eq!(known.standbys(SECOND, Lsn(0)).len(), MEMBERS_MAX);
         assert!(!known.heard.contains_key("m0"));
     }
 

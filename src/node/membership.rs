@@ -342,8 +342,8 @@ impl Membership {
     }
 
     /// The standbys that reported to this node.
-    pub(super) fn standbys(&self, now: Duration) -> Vec<ClusterMember> {
-        self.known().standbys(now)
+    pub(super) fn standbys(&self, now: Duration, committed: Lsn) -> Vec<ClusterMember> {
+        self.known().standbys(now, committed)
     }
 
     /// What is durable on each standby that is alive.
@@ -618,7 +618,10 @@ impl Membership {
         let lost = self.claim_check.forbidding().filter(|_| role != MemberRole::Active);
         let why = lost.map(|lost| format!("it {lost}")).or_else(|| self.disk_trouble());
         match (state, why) {
-            (None, None) => Ok(()),
+            (None, None) => match self.refusal() {
+                None => Ok(()),
+                Some(error) => Err(format!("active, and refuses writes: {}", error.message)),
+            },
             (None, Some(why)) => Err(format!("active, and refuses writes: {why}")),
             (Some(state), None) => Err(state.into()),
             (Some(state), Some(why)) => Err(format!("{state}: {why}")),
