@@ -83,7 +83,9 @@ impl<D: Disk> LogComparison<D> {
         let last = Lsn(first.0.saturating_add(u64::try_from(had).unwrap_or(u64::MAX))).previous();
         while self.oldest <= last {
             let from = self.oldest.max(first);
-            let opened = self.follower.take().map_or_else(|| log.follow(from), Ok);
+            // Behind a trim the entries may have gone on without it.
+            let follower = self.follower.take().filter(|follower| follower.position() >= from);
+            let opened = follower.map_or_else(|| log.follow(from), Ok);
             let compared = opened.and_then(|mut follower| {
                 let passed = follower.position().0.saturating_sub(first.previous().0);
                 let passed = usize::try_from(passed).unwrap_or(usize::MAX);
