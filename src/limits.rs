@@ -189,7 +189,8 @@ pub const STALE_MS_MAX: u64 = 600_000;
 /// How long a `sync` or `watch` waits on a member for a change that its client has seen on another
 /// one, in ms.
 pub const LAG_WAIT_MS: u64 = 500;
-/// Requests of a core that wait so at the same time; further ones do not wait.
+/// Most requests of a core that wait for [`LAG_WAIT_MS`] at the same time. Beyond it they get 421 at
+/// once.
 pub const LAG_WAITS_MAX: usize = 1024;
 /// Digests that one report of a standby has at most.
 pub const COMPARED_DIGESTS_MAX: usize = 16;

@@ -46,7 +46,8 @@ impl Authenticator {
         !self.tokens.get().required()
     }
 
-    /// The first token of a role. This process shows it to other processes with the same tokens.
+    /// The first token of a role, with which this process connects to others that have the same
+    /// tokens. `None` if the role has no token.
     pub fn own_token(&self, role: Role) -> Option<Secret> {
         self.tokens.get().first(role).cloned()
     }

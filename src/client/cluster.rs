@@ -54,8 +54,8 @@ struct Chosen {
 }
 
 impl Chosen {
-    /// The addresses to try, in order: one that was silent just now behind all others, whoever names
-    /// it.
+    /// Returns the addresses in the order in which to try them. An address that was silent just now is
+    /// the last one, even if a member names it as that of the active.
     fn take_addresses(&mut self, members: &[Address], now: Instant) -> Vec<Address> {
         let named = self.named.take();
         let from = self.next % members.len().max(1);

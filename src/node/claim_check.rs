@@ -244,8 +244,8 @@ impl ClaimCheck {
         ahead.filter(|member| member != BEFORE_RESTART)
     }
 
-    /// The furthest point of the journal that this member knows: what it accepted itself, or what
-    /// another member told it.
+    /// The furthest point of the journal that this member has accepted, or of which another member
+    /// has said that it accepted it.
     pub fn reach(&self) -> JournalReach {
         let state = self.lock();
         state.ahead.as_ref().map_or(state.own, |(_, ahead)| state.own.joined(*ahead))

@@ -38,8 +38,7 @@ struct Votes {
 pub(super) enum DigestVerdict {
     /// Some standby has the digest of the active: those with another one are wrong.
     Active,
-    /// No standby has the digest of the active, and another one has that of this standby: the active
-    /// is wrong.
+    /// Two standbys share a digest, and no standby has that of the active: the active is wrong.
     Standbys,
     /// Nobody shares a digest.
     Open,

@@ -8,8 +8,8 @@
 //!   every address is asked.
 //! - Only a report of the last [`ALIVE`] counts for a trim or a handover.
 //! - At most [`MEMBERS_MAX`] members are kept; beyond it, the one not heard of for longest goes.
-//! - A member that has another address than before is forgotten at the old one. Two members of one
-//!   name are told apart by their addresses, as long as both are heard of.
+//! - If a member reports from a new address, its old one is forgotten after [`MOVED_AFTER`]. Until
+//!   then both count, as two members may have one name by mistake.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

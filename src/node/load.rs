@@ -34,7 +34,7 @@ enum Job {
 pub struct DigestsCompared {
     /// How many digests were compared.
     pub count: u64,
-    /// Those that are not what the replay made of the same records.
+    /// The digests in the log that differ from those of the replayed state.
     pub differences: Vec<Comparison>,
 }
 

@@ -86,7 +86,7 @@ pub struct Filled {
 /// One member that was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FilledFrom {
-    /// Its name.
+    /// Its name among the members of the journal.
     pub member: String,
     /// Its role, `failed` if it waits for an operator.
     pub role: String,
