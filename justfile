@@ -94,6 +94,10 @@ long-network: engine
 engine-latency: engine
     CHATSHARD_ENGINE_APPENDS=1000 cargo test --release --features journal-etcd --test journal -- --nocapture appends_are_timed
 
+# What a journal costs, and how long its members need; `--quick` and `--parts` measure less
+high-availability *options: engine
+    benches/high-availability {{options}}
+
 # A built binary from outside: import, the routes, kill -9, another number of shards
 smoke binary="target/debug/chatshard":
     tests/smoke.sh {{binary}}
