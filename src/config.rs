@@ -156,13 +156,17 @@ pub struct Config {
     pub token_file: Option<PathBuf>,
     /// The certificate of all doors; `None` if they do not use TLS.
     pub tls: Option<Arc<Tls>>,
-    /// The settings of the doors whose addresses were not set. `serve --demo` may move these doors.
+    /// The settings of the doors whose addresses were not set. `serve --demo` and
+    /// `--ephemeral` may move these doors.
     pub default_doors: Vec<&'static str>,
     /// Whether to create a new store in an empty directory.
     pub init: bool,
     /// Whether to serve example data in a directory that is removed at the end. It replaces
     /// `data_dir`.
     pub demo: bool,
+    /// Whether to serve an empty directory that is removed at the end, and to print the addresses. It
+    /// replaces `data_dir`.
+    pub ephemeral: bool,
     /// The time between two snapshots; `None` if time alone causes none.
     pub snapshot_interval: Option<Duration>,
     /// The growth of the log, in bytes, after which a snapshot is due.
@@ -207,7 +211,11 @@ impl Config {
             admin: merged.get("admin", address_or_off)?,
             socket_mode: merged.get("socket_mode", mode)?,
             shards: merged.get("shards", shards)?,
-            fsync: merged.get("fsync", fsync)?,
+            // Nobody needs throw-away data after a crash of the machine.
+            fsync: match merged.get("ephemeral", boolean)? && merged.is_default("fsync") {
+                true => FsyncMode::Never,
+                false => merged.get("fsync", fsync)?,
+            },
             log: merged.get("log", log)?,
             http_auth: http_auth(&merged)?,
             cors_origins: merged.get("cors_origins", origins)?,
@@ -228,6 +236,7 @@ impl Config {
                 .collect(),
             init: merged.get("init", boolean)?,
             demo: merged.get("demo", boolean)?,
+            ephemeral: merged.get("ephemeral", boolean)?,
             snapshot_interval: merged.get("snapshot_interval_s", interval)?,
             snapshot_log_bytes: merged.get("snapshot_log_bytes", size(1))?,
             log_segment_bytes: merged.get("log_segment_bytes", size(LOG_SEGMENT_BYTES_MIN))?,
@@ -268,6 +277,7 @@ impl Config {
             default_doors: Vec::new(),
             init: true,
             demo: false,
+            ephemeral: false,
             snapshot_interval: None,
             snapshot_log_bytes: 256 << 20,
             log_segment_bytes: 64 << 20,
@@ -319,8 +329,13 @@ impl Config {
             return Err(merged
                 .error("probe", "digests are compared when the log is replayed: set log to on"));
         }
-        if self.demo && merged.is_flag("data_dir") {
-            return Err(merged.error("data_dir", "--demo serves a throw-away directory"));
+        if self.is_throw_away() && merged.is_flag("data_dir") {
+            return Err(
+                merged.error("data_dir", "--demo and --ephemeral serve a throw-away directory")
+            );
+        }
+        if self.demo && self.ephemeral {
+            return Err(merged.error("ephemeral", "the demo is a throw-away server already"));
         }
         if self.journal.is_some() {
             self.refuse_beside_journal(merged)?;
@@ -342,10 +357,16 @@ impl Config {
             let why = "a member of a journal gets damaged data from the others: wipe its directory";
             return Err(merged.error("allow_damage", why));
         }
-        if self.demo {
-            return Err(merged.error("demo", "the demo has no journal"));
+        if self.is_throw_away() {
+            let name = if self.demo { "demo" } else { "ephemeral" };
+            return Err(merged.error(name, "a throw-away server has no journal"));
         }
         Ok(())
+    }
+
+    /// Whether the data directory is a new one, which is removed at the end.
+    pub fn is_throw_away(&self) -> bool {
+        self.demo || self.ephemeral
     }
 }
 

@@ -1,24 +1,22 @@
 //! `serve --demo`: runs a server with a few example chats, in a directory that is removed at the
-//! end.
+//! end (see [`super::ephemeral`]).
 
 use std::fmt::Write;
-use std::fs::Permissions;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
+use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::ephemeral::reachable;
 use super::failure::tell;
 use super::result_file::print;
-use super::{ConnectArgs, Failure};
+use super::{ConnectArgs, Failure, ephemeral};
 use crate::access::{Endpoint, Role};
 use crate::command::Call;
 use crate::command::import::Import;
 use crate::command::lines::{ChatLine, MemberLine};
 use crate::config::{Config, HttpAuth};
 use crate::net::listener::bind;
-use crate::node::rights::DIRECTORY_MODE;
-use crate::server::{self, Addresses};
+use crate::server::Addresses;
 use crate::types::{ChatId, ChatType, Flag, Invalid, Sequence, TimeMs, UserId};
 
 /// The chat that the examples of the API show.
@@ -28,31 +26,17 @@ pub const EXAMPLE_USER: &str = "0x4c3f6cb0cd7df2977ea98e006b61bb899637d1ca";
 const SECOND_USER: &str = "0x8ba1f109551bd432803012645ac136ddd64dba72";
 const THIRD_USER: &str = "0x2b5ad5c4795c026514f8317c7a215e218dccd6cf";
 
-/// Connections of each door. A demo needs few, and so many need no change of the descriptor limit.
-const CONNECTIONS_MAX: usize = 256;
-
 /// Runs the demo until a signal stops the process, and then removes its directory.
 pub fn run(mut config: Config) -> Result<(), Failure> {
-    let directory = tempfile::Builder::new()
-        .prefix("chatshard-demo-")
-        .permissions(Permissions::from_mode(DIRECTORY_MODE))
-        .tempdir();
-    let directory = directory.map_err(|error| Failure::new(format!("demo directory: {error}")))?;
-    config.data_dir = directory.path().to_owned();
-    config.init = true;
-    config.connections_max = config.connections_max.min(CONNECTIONS_MAX);
     let taken = move_away(&mut config);
     let token = config.tokens.first(Role::Full);
     let token = token.map(|token| String::from_utf8_lossy(token.expose()).into_owned());
     let by_header = matches!(config.http_auth, HttpAuth::Header);
-    let served = server::run_with(config, move |addresses| {
+    ephemeral::serve(config, move |addresses| {
         if let Err(failure) = welcome(addresses, token, by_header, &taken) {
             tell(format_args!("error: demo: {failure}"));
         }
-    });
-    let removed = directory.close();
-    served.map_err(|error| Failure::new(error.to_string()))?;
-    removed.map_err(|error| Failure::new(format!("demo directory: {error}")))
+    })
 }
 
 /// Gives a door a free port if another process uses its default port. So a newcomer can try the
@@ -97,17 +81,6 @@ async fn load(tcp: &Endpoint, token: Option<String>) -> Result<(), Failure> {
     let data = data(now).map_err(|invalid| Failure::new(invalid.0))?;
     client.call(data.into()).await?;
     Ok(())
-}
-
-/// The address at which this machine reaches a server that listens on all addresses: loopback.
-fn reachable(endpoint: &Endpoint) -> Endpoint {
-    let Endpoint::Tcp(address) = endpoint else { return endpoint.clone() };
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port()).into()
 }
 
 /// The address as curl takes it, in the options or the URL.

@@ -13,7 +13,8 @@
 //! - [`journal_args`]: where a journal is, for commands that use its engine
 //! - [`refill`]: writes what an engine lost from the logs of the members
 //! - [`restore`]: puts a backup into service
-//! - [`serve`] and [`demo`]: the server itself
+//! - [`serve`], [`demo`] and [`ephemeral`]: the server itself
+//! - [`schema`]: the protocol as data
 //! - [`log_lines`]: log lines on their way to stderr, which may not take them
 //! - [`progress`]: a bar that shows how far a command has come
 //! - [`result_file`]: results to stdout or to a file, which appears whole or not at all
@@ -31,6 +32,7 @@ pub mod bench;
 pub mod call;
 pub mod cluster;
 pub mod demo;
+pub mod ephemeral;
 pub mod failure;
 #[cfg(feature = "bench")]
 pub mod generate;
@@ -44,6 +46,7 @@ pub mod query;
 pub mod refill;
 pub mod restore;
 pub mod result_file;
+pub mod schema;
 pub mod serve;
 pub mod transfer;
 
@@ -110,6 +113,8 @@ pub enum Action {
     /// Begin the journal that several nodes share, show what it holds, or write what its engine lost
     #[command(subcommand)]
     Journal(journal::JournalAction),
+    /// Print the protocol as JSON: commands, records, errors, changes and limits
+    Schema,
 }
 
 /// How long a command waits before it says that it waits.
@@ -310,6 +315,7 @@ fn dispatch(action: Action) -> Result<ExitCode, Failure> {
         Action::Inspect(args) => inspect::run(&args),
         Action::Restore(args) => restore::run(&args),
         Action::Journal(action) => journal::run(&action),
+        Action::Schema => schema::run().map(|()| ExitCode::SUCCESS),
     }
 }
 

@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::failure::steers_terminal;
 use super::log_lines::LogLines;
-use super::{Failure, demo};
+use super::{Failure, demo, ephemeral};
 use crate::config::{Config, LogFormat, ServeArgs, settings};
 use crate::server;
 
@@ -44,6 +44,9 @@ fn serve(config: Config) -> Result<(), Failure> {
     warn_of_unknown_variables()?;
     if config.demo {
         return demo::run(config);
+    }
+    if config.ephemeral {
+        return ephemeral::run(config);
     }
     server::run(config).map_err(|error| Failure::new(error.to_string()))
 }

@@ -3,7 +3,9 @@
 use std::convert::Infallible;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use super::schema::Bound;
 #[cfg(test)]
 use super::test_values::{Choices, Draw};
 use super::{Arguments, By, Check, Error, NamedKeys, Use};
@@ -11,7 +13,7 @@ use crate::limits::ADVANCE_AHEAD_MAX;
 use crate::types::{AsKey, ChatId, Hashed, IdempotencyKey, KeyHasher, Sequence, TimeMs, UserId};
 
 /// Arguments of `advance`: exactly one of `to` and `allocate`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Advance<Chat = ChatId, User = UserId, Key = IdempotencyKey> {
     /// The chat's id.
@@ -78,6 +80,7 @@ impl Arguments for Advance {
     type Reply = AdvanceReply;
     const EXAMPLE: Option<&str> =
         Some(r#"{"chat_id": "GROUP", "allocate": 2, "sender_id": "USER"}"#);
+    const BOUNDS: &[Bound] = &[Bound::integer("allocate", 1, ADVANCE_AHEAD_MAX)];
 
     fn touch(&self, keys: &mut impl NamedKeys) {
         keys.chat(&self.chat_id, Use::Write, By::Arrival);
@@ -85,7 +88,7 @@ impl Arguments for Advance {
 }
 
 /// Reply to `advance`: the sequences that were handed out or, with `to`, the chat's last sequence.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AdvanceReply {
     /// The first sequence handed out; with `to` it equals `last_sequence`.
     pub first_sequence: Sequence,

@@ -1,11 +1,12 @@
 //! `cancel`: ends a `watch` of the same connection.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Arguments, Check, Error, NamedKeys};
 
 /// Arguments of `cancel`: the watch to end.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cancel {
     /// The request id with which the `watch` was sent on this connection.

@@ -7,7 +7,7 @@ use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::types::{ChatId, IdempotencyKey, Sequence, UserId};
 
 /// Arguments of `clear`: the row whose history becomes invisible.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Clear {
     /// The user whose row changes.

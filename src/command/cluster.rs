@@ -1,11 +1,12 @@
 //! `cluster`: the members of the journal, as far as this node knows them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Arguments, Check, Error, NamedKeys};
 
 /// Arguments of `cluster`, which has none.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cluster {}
 
@@ -23,7 +24,7 @@ impl Arguments for Cluster {
 }
 
 /// One member of the journal. What is not known is absent.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ClusterMember {
     /// Its name among the members.
     pub member: String,
@@ -51,7 +52,7 @@ pub struct ClusterMember {
 }
 
 /// Reply to `cluster`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ClusterReply {
     /// The members, by name: the newest active, this node, and those that reported to the active.
     pub members: Vec<ClusterMember>,

@@ -5,12 +5,13 @@ use utoipa::ToSchema;
 
 use super::check::{check_cursor, check_limit};
 use super::items::{Items, bytes_of};
+use super::schema::Bound;
 use super::{Arguments, By, Check, Error, NamedKeys, Use};
-use crate::limits::CONVERSATIONS_PAGE_MAX;
+use crate::limits::{CONVERSATIONS_PAGE, CONVERSATIONS_PAGE_MAX};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
 
 /// Arguments of `conversations`. An absent filter lets everything through.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Conversations {
     /// The user whose conversations are listed.
@@ -45,6 +46,7 @@ impl Check for Conversations {
 impl Arguments for Conversations {
     type Reply = ConversationsReply;
     const EXAMPLE: Option<&str> = Some(r#"{"user_id": "USER", "limit": 20}"#);
+    const BOUNDS: &[Bound] = &[Bound::page("limit", CONVERSATIONS_PAGE_MAX, CONVERSATIONS_PAGE)];
 
     fn touch(&self, keys: &mut impl NamedKeys) {
         // The router first asks for the user's rows, and then for their chats.

@@ -1,13 +1,16 @@
 //! `create`: a new chat with its first members.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::check::check_users;
+use super::schema::Bound;
 use super::{Arguments, By, Check, Error, NamedKeys, Use, null_as_default};
+use crate::limits::USERS_MAX;
 use crate::types::{ChatId, ChatType, Flag, IdempotencyKey, KeyHasher, TimeMs, UserId};
 
 /// Arguments of `create`: a chat and its first members.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Create {
     /// The chat's id. If absent, a single chat derives it from its users. Other chats derive it
@@ -70,6 +73,7 @@ impl Arguments for Create {
     type Reply = CreateReply;
     const EXAMPLE: Option<&str> =
         Some(r#"{"id": "g_new", "type": 2, "creator_id": "alice", "user_ids": ["alice", "bob"]}"#);
+    const BOUNDS: &[Bound] = &[Bound::list("user_ids", USERS_MAX)];
 
     fn touch(&self, keys: &mut impl NamedKeys) {
         // The chat changes on arrival. Deliveries then change the rows of these users.
@@ -79,7 +83,7 @@ impl Arguments for Create {
 }
 
 /// Reply to `create`: the id and version of the chat, which is new or known already.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CreateReply {
     /// The chat's id.
     pub id: ChatId,

@@ -1,13 +1,16 @@
 //! `delete`: chats leave a user's list until their next message.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::check::check_ids;
+use super::schema::Bound;
 use super::{Arguments, By, Check, Error, NamedKeys, Use, null_as_default};
+use crate::limits::IDS_MAX;
 use crate::types::{ChatId, IdempotencyKey, Sequence, UserId};
 
 /// Arguments of `delete`: a user, and the chats to remove from the list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Delete {
     /// The user whose list loses the chats.
@@ -32,6 +35,7 @@ impl Check for Delete {
 impl Arguments for Delete {
     type Reply = ();
     const EXAMPLE: Option<&str> = Some(r#"{"user_id": "USER", "ids": ["s_a7be32fecc0b2015"]}"#);
+    const BOUNDS: &[Bound] = &[Bound::list("ids", IDS_MAX)];
 
     fn touch(&self, keys: &mut impl NamedKeys) {
         // With an idempotency key or `up_to`, the chats are only changed in a second step.

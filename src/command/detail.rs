@@ -5,11 +5,13 @@ use utoipa::ToSchema;
 
 use super::check::check_ids;
 use super::items::{Items, bytes_of};
+use super::schema::Bound;
 use super::{Arguments, By, Check, Error, NamedKeys, Use, null_as_default};
+use crate::limits::IDS_MAX;
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
 
 /// Arguments of `detail`: chats, and optionally the user who looks at them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Detail {
     /// The chats, at most `IDS_MAX`.
@@ -30,6 +32,7 @@ impl Check for Detail {
 impl Arguments for Detail {
     type Reply = DetailReply;
     const EXAMPLE: Option<&str> = Some(r#"{"ids": ["GROUP"], "user_id": "USER"}"#);
+    const BOUNDS: &[Bound] = &[Bound::list("ids", IDS_MAX)];
 
     fn touch(&self, keys: &mut impl NamedKeys) {
         // The router asks all shards in one step, and none of them waits for another.

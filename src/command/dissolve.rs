@@ -1,12 +1,13 @@
 //! `dissolve`: ends a chat for good.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::types::{ChatId, IdempotencyKey};
 
 /// Arguments of `dissolve`: the chat to end.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Dissolve {
     /// The chat's id.

@@ -1,12 +1,13 @@
 //! `erase_user`: removes every trace of a user.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::types::{IdempotencyKey, UserId};
 
 /// Arguments of `erase_user`: the user to erase.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EraseUser {
     /// The user, of whom no trace remains.
@@ -32,7 +33,7 @@ impl Arguments for EraseUser {
 }
 
 /// Reply to `erase_user`: how much was removed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EraseUserReply {
     /// How many memberships were removed.
     pub memberships: u64,

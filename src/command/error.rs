@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use crate::types::Invalid;
 
 macro_rules! error_codes {
-    ($($(#[$doc:meta])* $variant:ident $status:literal $name:literal;)+) => {
+    ($($(#[doc = $about:literal])+ $variant:ident $status:literal $name:literal;)+) => {
         /// The kind of an error; `protocol.md` has the same table.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum ErrorCode {
-            $($(#[$doc])* $variant),+
+            $($(#[doc = $about])+ $variant),+
         }
 
         impl ErrorCode {
@@ -24,6 +24,11 @@ macro_rules! error_codes {
             /// The name of the code in the body of an error.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),+ }
+            }
+
+            /// When the code comes, in words.
+            pub const fn about(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($about),+)),+ }
             }
 
             /// Finds a code by its status number.
@@ -63,9 +68,9 @@ error_codes! {
 }
 
 /// How the message of a 503 begins if the node knows that it applied nothing.
-const NOT_APPLIED: &str = "not applied: ";
+pub(super) const NOT_APPLIED: &str = "not applied: ";
 /// How the message of a 503 begins if the node cannot know whether it applied the command.
-const OUTCOME_UNKNOWN: &str = "outcome unknown: ";
+pub(super) const OUTCOME_UNKNOWN: &str = "outcome unknown: ";
 
 /// Why a command failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

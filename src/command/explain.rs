@@ -1,12 +1,13 @@
 //! `explain`: why a chat is listed and unread as it is.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::types::{ChatId, Sequence, UserId};
 
 /// Arguments of `explain`: one user's view of one chat.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Explain {
     /// The user whose view is explained.
@@ -34,7 +35,7 @@ impl Arguments for Explain {
 }
 
 /// Reply to `explain`: the facts behind list and unread count, with reasons in words.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ExplainReply {
     /// Whether the chat is in the user's list.
     pub listed: bool,
@@ -49,7 +50,7 @@ pub struct ExplainReply {
 }
 
 /// The four floors of a user in a chat. No message at or below one of them is unread.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ExplainFloors {
     /// The newest sequence before the user joined.
     pub join: Sequence,

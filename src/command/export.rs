@@ -1,15 +1,17 @@
 //! `export`: pages of all chats and members, in the form that `import` takes.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::check::{check_cursor, check_limit};
 use super::items::{Items, bytes_of};
 use super::lines::{ChatLine, MemberLine};
+use super::schema::Bound;
 use super::{Arguments, Check, Error, NamedKeys};
 use crate::limits::EXPORT_LINES_MAX;
 
 /// Arguments of `export`: which page to return.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Export {
     /// `next_cursor` of the previous page; `None` asks for the first page.
@@ -30,13 +32,14 @@ impl Check for Export {
 impl Arguments for Export {
     type Reply = ExportReply;
     const EXAMPLE: Option<&str> = Some(r#"{"limit": 10}"#);
+    const BOUNDS: &[Bound] = &[Bound::page("limit", EXPORT_LINES_MAX, EXPORT_LINES_MAX)];
 
     fn touch(&self, _: &mut impl NamedKeys) {}
 }
 
 /// Reply to `export`. A chat's line is on the same page as its members' lines, or on an earlier
 /// one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ExportReply {
     /// The chats of this page.
     pub chats: Vec<ChatLine>,

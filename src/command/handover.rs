@@ -1,12 +1,15 @@
 //! `handover`: the active ends its stint on purpose, and a standby takes over.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::check::{check_journal_text, check_not_empty};
+use super::schema::Bound;
 use super::{Arguments, Check, Error, NamedKeys};
+use crate::limits::JOURNAL_TEXT_BYTES_MAX;
 
 /// Arguments of `handover`: who is to follow.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Handover {
     /// Name of the standby that claims first; any standby if absent.
@@ -29,12 +32,13 @@ impl Check for Handover {
 impl Arguments for Handover {
     type Reply = HandoverReply;
     const EXAMPLE: Option<&str> = None;
+    const BOUNDS: &[Bound] = &[Bound::text("to", 1, JOURNAL_TEXT_BYTES_MAX)];
 
     fn touch(&self, _: &mut impl NamedKeys) {}
 }
 
 /// Reply to `handover`, when the release is committed.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HandoverReply {
     /// Number of the claim whose stint has ended.
     pub epoch: u64,

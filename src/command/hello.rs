@@ -1,8 +1,10 @@
 //! `hello`: introduces a connection; the reply describes the node and its limits.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::check::check_text;
+use super::schema::Bound;
 use super::{Arguments, Check, Error, NamedKeys};
 use crate::limits;
 use crate::types::wide;
@@ -12,7 +14,7 @@ use crate::types::wide;
 pub const PROTOCOL_VERSION: u16 = 1;
 
 /// Arguments of `hello`, the first request of a connection. All of them are optional.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Hello {
     /// The secret of the caller, if the server requires one.
@@ -57,12 +59,13 @@ impl Check for Hello {
 impl Arguments for Hello {
     type Reply = Box<HelloReply>;
     const EXAMPLE: Option<&str> = Some(r#"{}"#);
+    const BOUNDS: &[Bound] = &[Bound::integer("stale_ms", 1, limits::STALE_MS_MAX)];
 
     fn touch(&self, _: &mut impl NamedKeys) {}
 }
 
 /// Reply to `hello`: versions, placement of keys, and limits.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HelloReply {
     /// Always `chatshard`.
     pub server: String,
@@ -75,6 +78,7 @@ pub struct HelloReply {
     /// How many slots the keys are spread over.
     pub slots: u16,
     /// Seed of the key hash: slot = xxh64(key, seed) mod slots, shard = slot mod shards.
+    #[schema(format = "bits64")]
     pub hash_seed: u64,
     /// The shard whose core serves this connection.
     pub shard: u16,
@@ -92,11 +96,12 @@ pub struct HelloReply {
     pub epoch: u64,
     /// The id of the journal; 0 without one.
     #[serde(default)]
+    #[schema(format = "bits64")]
     pub journal: u64,
 }
 
 /// The limits that a client can meet. One that an older server does not report is 0.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Limits {
     /// Largest request frame, in bytes.
     pub request_bytes: u64,

@@ -1,14 +1,16 @@
 //! `import`: stores chats and members in the form that `export` gives them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::lines::{ChatLine, MemberLine};
+use super::schema::Bound;
 use super::{Arguments, Check, Error, NamedKeys, Use, null_as_default};
 use crate::limits::IMPORT_LINES_MAX;
 use crate::types::IdempotencyKey;
 
 /// Arguments of `import`. The node stores the chats before the members.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Import {
     /// The chats to store.
@@ -50,6 +52,8 @@ impl Arguments for Import {
     type Reply = ImportReply;
     const EXAMPLE: Option<&str> =
         Some(r#"{"chats": [{"id": "g_old", "type": 2, "creator_id": "carol"}], "merge": true}"#);
+    const BOUNDS: &[Bound] =
+        &[Bound::list("chats", IMPORT_LINES_MAX), Bound::list("members", IMPORT_LINES_MAX)];
 
     fn touch(&self, keys: &mut impl NamedKeys) {
         keys.all(Use::Import);
@@ -57,7 +61,7 @@ impl Arguments for Import {
 }
 
 /// Reply to `import`: how much was stored.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ImportReply {
     /// How many chats were stored.
     pub chats: u64,

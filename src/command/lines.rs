@@ -2,6 +2,7 @@
 //! each.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 #[cfg(test)]
 use super::test_values::Choices;
@@ -10,7 +11,7 @@ use crate::limits::IMPORT_COUNTER_MAX;
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId};
 
 /// One chat in an export, and one line of its file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChatLine {
     /// The chat's id.
@@ -84,7 +85,7 @@ fn check_counter(
 }
 
 /// One membership in an export, and one line of its file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MemberLine {
     /// The user who is the member.

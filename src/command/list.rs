@@ -10,11 +10,12 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::check::check_cursor;
 use super::items::{Items, bytes_of};
+use super::schema::Bound;
 use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::types::{ChatId, Flag, Sequence, TimeMs, UserId};
 
 /// Arguments of `list`: a user, and optionally a page.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct List {
     /// The user whose rows are listed.
@@ -40,6 +41,7 @@ impl Check for List {
 impl Arguments for List {
     type Reply = ListReply;
     const EXAMPLE: Option<&str> = Some(r#"{"user_id": "USER"}"#);
+    const BOUNDS: &[Bound] = &[Bound::integer("limit", 1, u32::MAX as u64)];
 
     fn touch(&self, keys: &mut impl NamedKeys) {
         keys.user(&self.user_id, Use::Read, By::Arrival);

@@ -9,7 +9,7 @@ use crate::types::IdempotencyKey;
 /// list, decides.
 macro_rules! commands {
     ($(
-        $(#[$doc:meta])*
+        $(#[doc = $about:literal])+
         $code:literal $name:literal $file:ident::$variant:ident
             $class:ident $runs_at:ident $on_standby:ident $key:ident
             $size:ident $(($items:ident))?;
@@ -17,7 +17,7 @@ macro_rules! commands {
         /// A command with its arguments; [`Self::check`] tests their limits.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Command {
-            $($(#[$doc])* $variant($file::$variant)),+
+            $($(#[doc = $about])+ $variant($file::$variant)),+
         }
 
         /// The reply of a command that succeeded.
@@ -32,7 +32,7 @@ macro_rules! commands {
         /// Which command it is, without its arguments.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Kind {
-            $($(#[$doc])* $variant),+
+            $($(#[doc = $about])+ $variant),+
         }
 
         impl Kind {
@@ -47,6 +47,26 @@ macro_rules! commands {
             /// The name of the command in JSON, metrics and log lines.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),+ }
+            }
+
+            /// What the command does, in the words of its row.
+            pub const fn about(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($about),+)),+ }
+            }
+
+            /// The schema of the command's arguments, and that of its reply.
+            pub fn schemas(self) -> [RefOr<Schema>; 2] {
+                match self { $(Self::$variant => schema::of::<$file::$variant>()),+ }
+            }
+
+            /// Adds the schemas of all types in the command's arguments and reply, by their names.
+            pub fn add_schemas(self, schemas: &mut Vec<(String, RefOr<Schema>)>) {
+                match self { $(Self::$variant => schema::add::<$file::$variant>(schemas)),+ }
+            }
+
+            /// The bounds of the command's arguments; see [`Arguments::BOUNDS`].
+            pub const fn bounds(self) -> &'static [Bound] {
+                match self { $(Self::$variant => <$file::$variant as Arguments>::BOUNDS),+ }
             }
 
             /// Whether the command may change data.

@@ -9,7 +9,7 @@ use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::types::{ChatId, Hashed, IdempotencyKey, Sequence, UserId};
 
 /// Arguments of `mark_read`: a user, a chat, and the new read position.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MarkRead<User = UserId, Chat = ChatId, Key = IdempotencyKey> {
     /// The user who has read.

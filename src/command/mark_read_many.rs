@@ -3,16 +3,19 @@
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::check::check_ids;
 use super::items::{Items, bytes_of};
+use super::schema::Bound;
 #[cfg(test)]
 use super::test_values::{Choices, Draw};
 use super::{Arguments, By, Check, Error, NamedKeys, Use, null_as_default};
+use crate::limits::IDS_MAX;
 use crate::types::{ChatId, IdempotencyKey, Sequence, UserId};
 
 /// Arguments of `mark_read_many`. Each item works like a `mark_read` of its own.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MarkReadMany {
     /// The user who has read.
@@ -40,6 +43,7 @@ impl Arguments for MarkReadMany {
     type Reply = MarkReadManyReply;
     const EXAMPLE: Option<&str> =
         Some(r#"{"user_id": "USER", "items": [{"chat_id": "GROUP", "seq": 119}]}"#);
+    const BOUNDS: &[Bound] = &[Bound::list("items", IDS_MAX)];
 
     fn touch(&self, keys: &mut impl NamedKeys) {
         // With an idempotency key, the rows are asked in a second step, after all chats.
@@ -53,7 +57,7 @@ impl Arguments for MarkReadMany {
 }
 
 /// One chat of `mark_read_many`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReadItem {
     /// The chat that the user has read.
@@ -63,7 +67,7 @@ pub struct ReadItem {
 }
 
 /// Reply to `mark_read_many`: one result per item, in the order of the request.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MarkReadManyReply {
     /// The results of all items, refused ones included.
     pub items: Vec<ReadResult>,
@@ -80,7 +84,7 @@ impl Items for MarkReadManyReply {
 }
 
 /// The result of one item. A refused item changes nothing and does not stop the others.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ReadResult {
     /// The chat's id.
     pub chat_id: ChatId,

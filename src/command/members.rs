@@ -1,15 +1,17 @@
 //! `members`: the members of a chat, in pages.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::check::{check_cursor, check_limit};
 use super::items::{Items, bytes_of};
+use super::schema::Bound;
 use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::limits::MEMBERS_PAGE_MAX;
 use crate::types::{ChatId, Sequence, UserId};
 
 /// Arguments of `members`: a chat, and optionally a page.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Members {
     /// The chat's id.
@@ -32,6 +34,7 @@ impl Check for Members {
 impl Arguments for Members {
     type Reply = MembersReply;
     const EXAMPLE: Option<&str> = Some(r#"{"chat_id": "GROUP"}"#);
+    const BOUNDS: &[Bound] = &[Bound::page("limit", MEMBERS_PAGE_MAX, MEMBERS_PAGE_MAX)];
 
     fn touch(&self, keys: &mut impl NamedKeys) {
         keys.chat(&self.chat_id, Use::Read, By::Arrival);
@@ -39,7 +42,7 @@ impl Arguments for Members {
 }
 
 /// One member of a chat, as `members` shows it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MemberItem {
     /// The user who is the member.
     pub user_id: UserId,
@@ -48,7 +51,7 @@ pub struct MemberItem {
 }
 
 /// Reply to `members`: one page, in join order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MembersReply {
     /// The members of this page.
     pub items: Vec<MemberItem>,

@@ -21,6 +21,7 @@
 //!     [`dissolve`], [`advance`]
 //! - what several commands share: `check`, `items`, [`error`], [`floors`] (the one formula of what
 //!   is unread), [`lines`] (of `export` and `import`), [`list_writer`] (the reply to `list`)
+//! - [`schema`]: all of this as data, from which clients in other languages are generated
 
 #[macro_use]
 mod macros;
@@ -58,6 +59,7 @@ pub mod members;
 pub mod ping;
 pub mod remove_members;
 pub mod report;
+pub mod schema;
 pub mod set_flags;
 pub mod set_status;
 pub mod snapshot;
@@ -75,9 +77,12 @@ pub use items::Items;
 use serde::de::Deserializer;
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
 use crate::types::IdempotencyKey;
 use list::ListRowRef;
+use schema::Bound;
 
 /// How a command ended: with its reply, or with an error.
 pub type Outcome = Result<Reply, Error>;
@@ -128,13 +133,17 @@ pub trait Check {
 }
 
 /// What the file of a command says about it, in addition to its row in the table.
-pub trait Arguments: Check {
+pub trait Arguments: Check + ToSchema {
     /// What the command replies with if it succeeds.
-    type Reply;
+    type Reply: ToSchema;
 
     /// Arguments as JSON for `serve --demo`, where `USER` and `GROUP` stand for ids of the example
     /// data. `None` if a single call cannot show the command.
     const EXAMPLE: Option<&'static str>;
+
+    /// Bounds that the types of the arguments cannot express, as [`Check`] checks them. Every other
+    /// integer, list and text has the bounds of its type.
+    const BOUNDS: &'static [Bound] = &[];
 
     /// Names every key at which the order of two requests could make a difference. A connection
     /// keeps two requests in order if they have a key in common, and may swap all others.

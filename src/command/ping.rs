@@ -1,11 +1,12 @@
 //! `ping`: shows that the node works.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Arguments, Check, Error, NamedKeys};
 
 /// Arguments of `ping`, which has none.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ping {}
 
@@ -23,7 +24,7 @@ impl Arguments for Ping {
 }
 
 /// Reply to `ping`, which has no fields.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PingReply {}
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! `remove_members`: users leave a chat.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::check::check_users;
+use super::schema::Bound;
 use super::{Arguments, By, Check, Error, NamedKeys, Use, null_as_default};
+use crate::limits::USERS_MAX;
 use crate::types::{ChatId, IdempotencyKey, UserId};
 
 /// Arguments of `remove_members`: a chat, and the users who leave it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RemoveMembers {
     /// The chat's id.
@@ -32,6 +35,7 @@ impl Check for RemoveMembers {
 impl Arguments for RemoveMembers {
     type Reply = RemoveMembersReply;
     const EXAMPLE: Option<&str> = Some(r#"{"chat_id": "GROUP", "user_ids": ["carol"]}"#);
+    const BOUNDS: &[Bound] = &[Bound::list("user_ids", USERS_MAX)];
 
     fn touch(&self, keys: &mut impl NamedKeys) {
         // The chat changes on arrival. Deliveries then change the rows of these users.
@@ -41,7 +45,7 @@ impl Arguments for RemoveMembers {
 }
 
 /// Reply to `remove_members`: how many left.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RemoveMembersReply {
     /// How many of the users were members.
     pub removed: u64,

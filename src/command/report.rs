@@ -1,14 +1,16 @@
 //! `report`: a standby's word to the active, once a second.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::check::{check_journal_text, check_not_empty};
 use super::cluster::ClusterMember;
+use super::schema::Bound;
 use super::{Arguments, Check, Error, NamedKeys};
-use crate::limits::COMPARED_DIGESTS_MAX;
+use crate::limits::{COMPARED_DIGESTS_MAX, JOURNAL_TEXT_BYTES_MAX};
 
 /// Arguments of `report`: who the standby is, and how far it has come.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
     /// Its name among the members.
@@ -28,6 +30,7 @@ pub struct Report {
     /// `standby`, `claiming`, `demoted`, or `failed` if it waits for an operator.
     pub role: String,
     /// Id of its journal.
+    #[schema(format = "bits64")]
     pub journal: u64,
     /// Age of its newest snapshot, in ms; absent if there is none, or its age is not known.
     #[serde(default)]
@@ -42,13 +45,15 @@ pub struct Report {
 }
 
 /// A digest of a slot in the log, and the one of the standby.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ComparedDigest {
     /// LSN of the record behind which both are.
     pub lsn: u64,
     /// The digest of the standby.
+    #[schema(format = "bits64")]
     pub own: u64,
     /// The digest in the log, which the active has written.
+    #[schema(format = "bits64")]
     pub active: u64,
 }
 
@@ -75,12 +80,21 @@ impl Check for Report {
 impl Arguments for Report {
     type Reply = ReportReply;
     const EXAMPLE: Option<&str> = None;
+    const BOUNDS: &[Bound] = &[
+        Bound::text("member", 1, JOURNAL_TEXT_BYTES_MAX),
+        Bound::text("address", 0, JOURNAL_TEXT_BYTES_MAX),
+        Bound::text("admin", 0, JOURNAL_TEXT_BYTES_MAX),
+        Bound::text("version", 0, JOURNAL_TEXT_BYTES_MAX),
+        Bound::text("role", 0, JOURNAL_TEXT_BYTES_MAX),
+        Bound::list("digests", COMPARED_DIGESTS_MAX),
+        Bound::text("disk", 0, JOURNAL_TEXT_BYTES_MAX),
+    ];
 
     fn touch(&self, _: &mut impl NamedKeys) {}
 }
 
 /// Reply to `report`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ReportReply {
     /// The members as the active knows them, by name.
     pub members: Vec<ClusterMember>,

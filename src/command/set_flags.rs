@@ -8,7 +8,7 @@ use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::types::{ChatId, Flag, IdempotencyKey, UserId};
 
 /// Arguments of `set_flags`. An absent flag keeps its value.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetFlags {
     /// The user whose row changes.

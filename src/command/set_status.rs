@@ -1,12 +1,13 @@
 //! `set_status`: enables or disables a chat.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Arguments, By, Check, Error, NamedKeys, Use};
 use crate::types::{ChatId, ChatStatus, IdempotencyKey};
 
 /// Arguments of `set_status`: a chat and its new status.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetStatus {
     /// The chat's id.
@@ -37,7 +38,7 @@ impl Arguments for SetStatus {
 }
 
 /// Reply to `set_status`: the chat's version.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SetStatusReply {
     /// The version that the chat has now.
     pub version: u64,

@@ -1,11 +1,12 @@
 //! `snapshot`: writes a snapshot now.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Arguments, Check, Error, NamedKeys};
 
 /// Arguments of `snapshot`, which has none.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Snapshot {}
 
@@ -23,7 +24,7 @@ impl Arguments for Snapshot {
 }
 
 /// Reply to `snapshot`, after the file is published.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SnapshotReply {
     /// The path of the snapshot file on the server.
     pub path: String,

@@ -1,11 +1,12 @@
 //! `stats`: figures of the node and of each shard.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Arguments, Check, Error, NamedKeys};
 
 /// Arguments of `stats`, which has none.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stats {}
 
@@ -23,7 +24,7 @@ impl Arguments for Stats {
 }
 
 /// Reply to `stats`: figures of the node and of each shard.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StatsReply {
     /// The version of the server's build.
     pub version: String,
@@ -77,7 +78,7 @@ impl StatsReply {
 }
 
 /// State and figures of the log.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LogStats {
     /// The mode: `always`, `everysec`, `never`, or `off`.
     pub mode: String,
@@ -96,7 +97,7 @@ pub struct LogStats {
 }
 
 /// State and figures of snapshots.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SnapshotStats {
     /// When the newest snapshot was published, in ms, by this run or an earlier one; 0 without one.
     pub last_time: u64,
@@ -113,7 +114,7 @@ pub struct SnapshotStats {
 }
 
 /// Figures of one shard.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ShardStats {
     /// The shard's number, from 0.
     pub shard: u16,

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::check::{check_limit, check_text};
 use super::items::{Items, bytes_of};
+use super::schema::Bound;
 #[cfg(test)]
 use super::test_values::{Choices, Draw};
 use super::{Arguments, By, Check, Error, NamedKeys, Use};
@@ -12,7 +13,7 @@ use crate::limits::SYNC_PAGE_MAX;
 use crate::types::{ChatId, Flag, Sequence, TimeMs, UserId};
 
 /// Arguments of `sync`: a user, and the point up to which the caller knows the user's rows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sync {
     /// The user whose rows are synchronized.
@@ -35,6 +36,7 @@ impl Check for Sync {
 impl Arguments for Sync {
     type Reply = SyncReply;
     const EXAMPLE: Option<&str> = Some(r#"{"user_id": "USER"}"#);
+    const BOUNDS: &[Bound] = &[Bound::page("limit", SYNC_PAGE_MAX, SYNC_PAGE_MAX)];
 
     fn touch(&self, keys: &mut impl NamedKeys) {
         keys.user(&self.user_id, Use::Read, By::Arrival);
@@ -42,7 +44,7 @@ impl Arguments for Sync {
 }
 
 /// The point up to which a client knows the changes of a user's rows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Since {
     /// The incarnation of the log that the version belongs to; opaque.

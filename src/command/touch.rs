@@ -1,13 +1,16 @@
 //! `touch`: a user is online.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::check::check_ids;
+use super::schema::Bound;
 use super::{Arguments, By, Check, Error, NamedKeys, Use};
+use crate::limits::IDS_MAX;
 use crate::types::{ChatId, IdempotencyKey, TimeMs, UserId};
 
 /// Arguments of `touch`: a user who is online, in some chats or in all.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Touch {
     /// The user who is online.
@@ -32,6 +35,7 @@ impl Check for Touch {
 impl Arguments for Touch {
     type Reply = TouchReply;
     const EXAMPLE: Option<&str> = Some(r#"{"user_id": "USER"}"#);
+    const BOUNDS: &[Bound] = &[Bound::list("chat_ids", IDS_MAX)];
 
     fn touch(&self, keys: &mut impl NamedKeys) {
         keys.user(&self.user_id, Use::Write, By::Arrival);
@@ -40,7 +44,7 @@ impl Arguments for Touch {
 }
 
 /// Reply to `touch`: how many rows it found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TouchReply {
     /// How many of the named rows the user has.
     pub touched: u64,

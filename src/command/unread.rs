@@ -1,14 +1,17 @@
 //! `unread`: unread totals of many users.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::check::check_ids;
 use super::items::{Items, bytes_of};
+use super::schema::Bound;
 use super::{Arguments, By, Check, Error, NamedKeys, Use, null_as_default};
+use crate::limits::IDS_MAX;
 use crate::types::UserId;
 
 /// Arguments of `unread`: the users to count for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Unread {
     /// The users, at most `IDS_MAX`; a repeated user counts once.
@@ -25,6 +28,7 @@ impl Check for Unread {
 impl Arguments for Unread {
     type Reply = UnreadReply;
     const EXAMPLE: Option<&str> = Some(r#"{"user_ids": ["USER", "alice"]}"#);
+    const BOUNDS: &[Bound] = &[Bound::list("user_ids", IDS_MAX)];
 
     fn touch(&self, keys: &mut impl NamedKeys) {
         // The router first asks for the rows of some users, and then for the chats of these rows.
@@ -33,7 +37,7 @@ impl Arguments for Unread {
 }
 
 /// Reply to `unread`: one item per user, in the order of the request, each user once.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct UnreadReply {
     /// The counts of each user.
     pub items: Vec<UnreadItem>,
@@ -50,7 +54,7 @@ impl Items for UnreadReply {
 }
 
 /// The counts of one user. They leave out hidden and deleted chats.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct UnreadItem {
     /// The user whom the counts are for.
     pub user_id: UserId,

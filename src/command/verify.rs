@@ -1,12 +1,13 @@
 //! `verify`: recounts the figures that each change adjusts, and compares chats with rows.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::items::{Items, bytes_of};
 use super::{Arguments, Check, Error, NamedKeys};
 
 /// Arguments of `verify`, which has none.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Verify {}
 
@@ -24,7 +25,7 @@ impl Arguments for Verify {
 }
 
 /// Reply to `verify`: what was compared, and what differs.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VerifyReply {
     /// Chats that were compared, including dissolved ones.
     pub chats: u64,

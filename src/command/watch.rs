@@ -1,6 +1,7 @@
 //! `watch`: all changes of the node as they happen, as a stream of replies.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::check::check_text;
 #[cfg(test)]
@@ -9,7 +10,7 @@ use super::{Arguments, Check, Error, NamedKeys};
 use crate::types::{ChatId, ChatStatus, Flag, Sequence, TimeMs, UserId};
 
 /// Arguments of `watch`: where the stream begins.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Watch {
     /// The offset of the last change that the caller has seen. Without it the stream begins now.
@@ -31,15 +32,20 @@ impl Arguments for Watch {
 }
 
 macro_rules! watch_ops {
-    ($($(#[$doc:meta])* $variant:ident),+ $(,)?) => {
+    ($($(#[doc = $about:literal])+ $(#[serde($other:ident)])? $variant:ident),+ $(,)?) => {
         /// The kind of a change.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(rename_all = "lowercase")]
-        pub enum WatchOp { $($(#[$doc])* $variant),+ }
+        pub enum WatchOp { $($(#[doc = $about])+ $(#[serde($other)])? $variant),+ }
 
         impl WatchOp {
             /// Every kind of change.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// What happened, in words.
+            pub const fn about(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($about),+)),+ }
+            }
         }
     };
 }
@@ -82,7 +88,7 @@ watch_ops! {
 }
 
 /// One change in the stream of a `watch`. A field is absent if changes of this kind do not have it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WatchEvent {
     /// The position behind this change, for a later `from`; opaque.
     pub offset: String,

@@ -114,6 +114,10 @@ settings! {
     /// Serve a throw-away directory with example data, and print commands to try
     #[arg(value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     demo = "false";
+    /// Serve a throw-away directory on free ports, and print the addresses as one JSON line: for
+    /// tests
+    #[arg(value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    ephemeral = "false";
     /// Seconds between snapshots; 0: never by time
     #[arg(value_name = "SECONDS")]
     snapshot_interval_s = "300";

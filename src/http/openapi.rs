@@ -7,12 +7,9 @@
 //!   the modules of commands knows of this document.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
-mod values;
-
-pub(super) use values::Nothing;
-
 use axum::body::Bytes;
 use axum::http::StatusCode;
+use serde::Serialize;
 use serde_json::json;
 use utoipa::openapi::content::{Content, ContentBuilder};
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn};
@@ -70,6 +67,18 @@ Every answer is `{code, data, msg}`: `code` is the HTTP status, and on a failure
 described here; the others refuse them. Long answers are compressed (gzip) if `Accept-Encoding` asks for \
 that. Integers are written without a fraction. Times are milliseconds \
 since the Unix epoch.";
+
+/// The `data` of an answer that has none: `null`.
+#[derive(Serialize)]
+pub(super) struct Nothing;
+
+impl PartialSchema for Nothing {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::Null).into()
+    }
+}
+
+impl ToSchema for Nothing {}
 
 /// The API's document, to which routes are added one by one.
 #[derive(Default)]

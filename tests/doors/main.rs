@@ -1,7 +1,8 @@
 //! The doors of a server in this process: bytes of the wire, HTTP routes, the stream of changes.
 //!
 //! # Layout
-//! - `protocol_examples`, `protocol_server`: vectors and `protocol.md` agree with code and server
+//! - `protocol_examples`, `protocol_schema`, `protocol_server`: vectors, schema and `protocol.md` agree
+//!   with code and server
 //! - `old_clients`: clients of every kept release are served
 //! - `connection`: one TCP connection
 //! - `watch`: the stream of changes
@@ -24,5 +25,6 @@ mod http;
 mod node_app;
 mod old_clients;
 mod protocol_examples;
+mod protocol_schema;
 mod protocol_server;
 mod watch;

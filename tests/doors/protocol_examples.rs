@@ -228,7 +228,7 @@ fn the_comments_of_examples_say_what_their_bytes_are() {
 }
 
 /// The cells of the rows of every table whose head is `| head... |`, without backquotes.
-fn table<'a>(text: &'a str, head: &[&str]) -> Vec<Vec<&'a str>> {
+pub fn table<'a>(text: &'a str, head: &[&str]) -> Vec<Vec<&'a str>> {
     let cells = |line: &'a str| -> Vec<&'a str> {
         line.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`')).collect()
     };
@@ -243,7 +243,7 @@ fn table<'a>(text: &'a str, head: &[&str]) -> Vec<Vec<&'a str>> {
 }
 
 /// The part of the page below this heading, up to the next heading of any level.
-fn section(heading: &str) -> &'static str {
+pub fn section(heading: &str) -> &'static str {
     let start = PAGE
         .find(&format!("\n{heading}\n"))
         .unwrap_or_else(|| panic!("the page has no {heading:?}"));

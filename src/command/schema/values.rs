@@ -1,12 +1,12 @@
-//! The OpenAPI schemas of the store's values, such as ids and flags.
+//! The schemas of the store's values, such as ids and flags.
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
-use serde::Serialize;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::command::sync::SyncOp;
+use crate::command::watch::WatchOp;
 use crate::limits::{ID_BYTES_MAX, INTEGER_MAX};
 use crate::types::{ChatId, ChatStatus, ChatType, Flag, IdempotencyKey, Sequence, TimeMs, UserId};
 
@@ -22,12 +22,7 @@ macro_rules! values {
     )+};
 }
 
-/// The `data` of an answer that has none: `null`.
-#[derive(Serialize)]
-pub(crate) struct Nothing;
-
 values! {
-    Nothing: ObjectBuilder::new().schema_type(Type::Null);
     ChatId: id("A chat's id", "s_a7be32fecc0b2015");
     UserId: id("A user's id", "0x4c3f6cb0cd7df2977ea98e006b61bb899637d1ca");
     IdempotencyKey: id("A caller's name for one request", "5f0c7a52-1");
@@ -40,6 +35,7 @@ values! {
         .schema_type(Type::String)
         .description(Some("Whether the row is in the list, as told, or not any more."))
         .enum_values(Some(["upsert", "remove"]));
+    WatchOp: ObjectBuilder::new().schema_type(Type::String);
 }
 
 fn id(what: &str, example: &str) -> ObjectBuilder {
