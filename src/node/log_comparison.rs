@@ -83,8 +83,9 @@ impl<D: Disk> LogComparison<D> {
         let last = Lsn(first.0.saturating_add(u64::try_from(had).unwrap_or(u64::MAX))).previous();
         while self.oldest <= last {
             let from = self.oldest.max(first);
-            // Behind a trim the entries may have gone on without it.
-            let follower = self.follower.take().filter(|follower| follower.position() >= from);
+            // Behind a trim the entries may have gone on without it. Else it is at the record before.
+            let follower =
+                self.follower.take().filter(|follower| follower.position() >= from.previous());
             let opened = follower.map_or_else(|| log.follow(from), Ok);
             let compared = opened.and_then(|mut follower| {
                 let passed = follower.position().0.saturating_sub(first.previous().0);
@@ -159,6 +160,20 @@ mod tests {
         assert!(comparison.follower.is_none(), "all is compared");
         let behind = has(comparison.behind(&log, Lsn(45), batch(45..=46)));
         assert_eq!(behind, Some((45, batch(45..=46))));
+    }
+
+    /// A member that returns compares many entries, and each open reads a part of a segment again.
+    #[test]
+    fn one_follower_compares_all_entries_of_a_segment() {
+        let (disk, log) = log();
+        let mut comparison = LogComparison::new(&log);
+        assert_eq!(has(comparison.behind(&log, Lsn(1), batch(1..=2))), None);
+        disk.refuse_all(true);
+        for first in 3..=10 {
+            assert_eq!(has(comparison.behind(&log, Lsn(first), batch(first..=first))), None);
+        }
+        let behind = comparison.behind(&log, Lsn(11), batch(11..=11));
+        assert!(behind.is_err(), "the next segment must be opened: {behind:?}");
     }
 
     #[test]
