@@ -68,6 +68,21 @@ release-tarball:
     cargo build --locked --profile dist --features journal-etcd
     .ci/pack "${CARGO_TARGET_DIR:-target}/dist/chatshard" target/release-tarball
 
+# The tests of the clients in all languages, or of those that are named: just clients go java
+clients *languages="go java typescript python":
+    cargo build --locked --bin chatshard --features "{{features}}"
+    for language in {{languages}}; do CHATSHARD_BIN=$(realpath "${CARGO_TARGET_DIR:-target}/debug/chatshard") "clients/$language/test"; done
+
+# Writes the schema of the protocol, and what is generated from it in the clients
+generate-clients:
+    cargo run --locked --quiet -- schema >target/protocol.json
+    mv target/protocol.json docs/reference/protocol.json
+    python3 clients/generate
+
+# Whether the generated files of the clients are those of the schema
+generated:
+    python3 clients/generate --check
+
 # The programs of examples/ against the demo
 examples:
     cargo build --locked --examples --bin chatshard

@@ -1,10 +1,14 @@
 //! `serve --ephemeral`: runs a server for tests of its users, in a directory that is removed at the
-//! end, on free ports. Its addresses come as one JSON line on stdout.
+//! end, on free ports. Its addresses come as one JSON line on stdout. If its stdin is a pipe, it ends
+//! with the process that holds the other end, so a test that crashes leaves no server behind.
 
 use std::fs::Permissions;
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 
+use rustix::fs::{FileType, fstat};
+use rustix::process::{Signal, getpid, kill_process};
 use serde_json::json;
 
 use super::Failure;
@@ -30,6 +34,7 @@ pub fn run(mut config: Config) -> Result<(), Failure> {
             *door = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into();
         }
     }
+    end_with_stdin();
     serve(config, |addresses| {
         let of = |door: Option<&Endpoint>| door.map(|door| reachable(door).to_string());
         let line = json!({
@@ -41,6 +46,22 @@ pub fn run(mut config: Config) -> Result<(), Failure> {
             tell(format_args!("error: {failure}"));
         }
     })
+}
+
+/// Stops the process as SIGTERM does when stdin ends, if it is a pipe.
+fn end_with_stdin() {
+    let is_pipe = fstat(io::stdin()).is_ok_and(|stat| {
+        matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::Socket)
+    });
+    if !is_pipe {
+        return;
+    }
+    std::thread::spawn(|| {
+        let mut buffer = [0; 256];
+        while io::stdin().read(&mut buffer).is_ok_and(|read| read > 0) {}
+        // Fails for no process of its own.
+        let _ = kill_process(getpid(), Signal::TERM);
+    });
 }
 
 /// Serves a new directory until a signal stops the process, and then removes it. `on_ready` runs

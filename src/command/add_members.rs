@@ -18,7 +18,7 @@ pub struct AddMembers {
     /// The users who join. Users who are members already stay as they are.
     #[serde(deserialize_with = "null_as_default")]
     pub user_ids: Vec<UserId>,
-    /// Makes a retry safe; see [`IdempotencyKey`].
+    /// Makes a retry safe: the same request with this key gets the first reply.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
     /// The command needs the chat to have this version; otherwise it fails with 409.

@@ -35,7 +35,7 @@ pub struct Advance<Chat = ChatId, User = UserId, Key = IdempotencyKey> {
     /// Allows `to` to be more than 1 000 000 ahead of the chat's sequence.
     #[serde(default)]
     pub force: Option<bool>,
-    /// Makes a retry safe; see [`IdempotencyKey`].
+    /// Makes a retry safe: the same request with this key gets the first reply.
     #[serde(default = "Option::default")]
     pub idempotency_key: Option<Key>,
     /// The command needs the chat to have this version; otherwise it fails with 409.

@@ -14,7 +14,7 @@ pub struct Clear {
     pub user_id: UserId,
     /// The chat of the row.
     pub chat_id: ChatId,
-    /// Makes a retry safe; see [`IdempotencyKey`].
+    /// Makes a retry safe: the same request with this key gets the first reply.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
     /// The command needs the row to have this version; otherwise it fails with 409.

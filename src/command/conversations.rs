@@ -19,7 +19,7 @@ pub struct Conversations {
     /// Most conversations in the reply; 50 if absent, at most 200.
     #[serde(default)]
     pub limit: Option<u32>,
-    /// `next_cursor` of the previous page; `None` asks for the first page.
+    /// `next_cursor` of the previous page; if absent, the first page comes.
     #[serde(default)]
     pub cursor: Option<String>,
     /// Only conversations with unread messages or with an unread mark.

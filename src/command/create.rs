@@ -31,7 +31,7 @@ pub struct Create {
     /// The first members; exactly two for a single chat.
     #[serde(deserialize_with = "null_as_default")]
     pub user_ids: Vec<UserId>,
-    /// Makes a retry safe; see [`IdempotencyKey`].
+    /// Makes a retry safe: the same request with this key gets the first reply.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
 }

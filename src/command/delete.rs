@@ -15,13 +15,13 @@ use crate::types::{ChatId, IdempotencyKey, Sequence, UserId};
 pub struct Delete {
     /// The user whose list loses the chats.
     pub user_id: UserId,
-    /// The chats to remove, at most `IDS_MAX`. Those that the user does not have are ignored.
+    /// The chats to remove. Those that the user does not have are ignored.
     #[serde(deserialize_with = "null_as_default")]
     pub ids: Vec<ChatId>,
     /// The newest sequence that the user saw; if absent, the last sequence of each chat.
     #[serde(default)]
     pub up_to: Option<Sequence>,
-    /// Makes a retry safe; see [`IdempotencyKey`].
+    /// Makes a retry safe: the same request with this key gets the first reply.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
 }

@@ -14,7 +14,7 @@ use crate::types::{ChatId, ChatStatus, ChatType, Flag, Sequence, TimeMs, UserId}
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Detail {
-    /// The chats, at most `IDS_MAX`.
+    /// The chats.
     #[serde(deserialize_with = "null_as_default")]
     pub ids: Vec<ChatId>,
     /// The user who looks. With it the reply has `last_read_sequence` and leaves out chats that the

@@ -12,7 +12,7 @@ use crate::types::{ChatId, IdempotencyKey};
 pub struct Dissolve {
     /// The chat's id.
     pub chat_id: ChatId,
-    /// Makes a retry safe; see [`IdempotencyKey`].
+    /// Makes a retry safe: the same request with this key gets the first reply.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
     /// The command needs the chat to have this version; otherwise it fails with 409.

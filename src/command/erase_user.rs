@@ -12,7 +12,7 @@ use crate::types::{IdempotencyKey, UserId};
 pub struct EraseUser {
     /// The user, of whom no trace remains.
     pub user_id: UserId,
-    /// Makes a retry safe; see [`IdempotencyKey`].
+    /// Makes a retry safe: the same request with this key gets the first reply.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
 }

@@ -14,10 +14,10 @@ use crate::limits::EXPORT_LINES_MAX;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Export {
-    /// `next_cursor` of the previous page; `None` asks for the first page.
+    /// `next_cursor` of the previous page; if absent, the first page comes.
     #[serde(default)]
     pub cursor: Option<String>,
-    /// Most lines in the reply; `EXPORT_LINES_MAX` if absent.
+    /// Most lines in the reply.
     #[serde(default)]
     pub limit: Option<u32>,
 }
@@ -45,7 +45,7 @@ pub struct ExportReply {
     pub chats: Vec<ChatLine>,
     /// The memberships of this page.
     pub members: Vec<MemberLine>,
-    /// The `cursor` of the next page; `None` on the last page.
+    /// The `cursor` of the next page; absent on the last page.
     pub next_cursor: Option<String>,
 }
 

@@ -23,7 +23,7 @@ pub struct Import {
     /// stays.
     #[serde(default)]
     pub merge: Option<bool>,
-    /// Makes a retry safe; see [`IdempotencyKey`].
+    /// Makes a retry safe: the same request with this key gets the first reply.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
 }

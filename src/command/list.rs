@@ -23,7 +23,7 @@ pub struct List {
     /// Most rows in the reply; all rows if absent.
     #[serde(default)]
     pub limit: Option<u32>,
-    /// `next_cursor` of the previous page; `None` asks for the first page.
+    /// `next_cursor` of the previous page; if absent, the first page comes.
     #[serde(default)]
     pub cursor: Option<String>,
 }

@@ -19,7 +19,7 @@ pub struct MarkRead<User = UserId, Chat = ChatId, Key = IdempotencyKey> {
     /// The new read position, at most the chat's last sequence. If it is not above the stored one,
     /// nothing changes.
     pub seq: Sequence,
-    /// Makes a retry safe; see [`IdempotencyKey`].
+    /// Makes a retry safe: the same request with this key gets the first reply.
     #[serde(default = "Option::default")]
     pub idempotency_key: Option<Key>,
     /// The command needs the row to have this version; otherwise it fails with 409.

@@ -23,7 +23,7 @@ pub struct MarkReadMany {
     /// The chats and their read positions; each chat at most once.
     #[serde(deserialize_with = "null_as_default")]
     pub items: Vec<ReadItem>,
-    /// Makes a retry safe; see [`IdempotencyKey`].
+    /// Makes a retry safe: the same request with this key gets the first reply.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
 }

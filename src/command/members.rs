@@ -16,10 +16,10 @@ use crate::types::{ChatId, Sequence, UserId};
 pub struct Members {
     /// The chat's id.
     pub chat_id: ChatId,
-    /// `next_cursor` of the previous page; `None` asks for the first page.
+    /// `next_cursor` of the previous page; if absent, the first page comes.
     #[serde(default)]
     pub cursor: Option<String>,
-    /// Most members in the reply; `MEMBERS_PAGE_MAX` if absent.
+    /// Most members in the reply.
     #[serde(default)]
     pub limit: Option<u32>,
 }
@@ -55,7 +55,7 @@ pub struct MemberItem {
 pub struct MembersReply {
     /// The members of this page.
     pub items: Vec<MemberItem>,
-    /// The `cursor` of the next page; `None` on the last page.
+    /// The `cursor` of the next page; absent on the last page.
     pub next_cursor: Option<String>,
 }
 

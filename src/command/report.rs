@@ -36,7 +36,7 @@ pub struct Report {
     #[serde(default)]
     pub snapshot_age_ms: Option<u64>,
     /// Digests of the log that it has compared with its own: the newest ones, and those that
-    /// differed; at most `COMPARED_DIGESTS_MAX`.
+    /// differed.
     #[serde(default)]
     pub digests: Vec<ComparedDigest>,
     /// Why its disk takes nothing, if so.

@@ -81,9 +81,9 @@ pub struct Protocol {
     /// How the message of a 503 begins.
     pub unavailable: Unavailable,
     /// The kinds of changes that `watch` returns.
-    pub watch_ops: Vec<Op>,
+    pub watch_ops: Vec<WatchOpSchema>,
     /// The limits that `hello` returns, with the values of this build.
-    pub limits: Vec<Limit>,
+    pub limits: Vec<LimitSchema>,
 }
 
 /// A type of values, such as `id`.
@@ -184,7 +184,7 @@ pub struct Unavailable {
 
 /// A kind of change.
 #[derive(Debug, Serialize)]
-pub struct Op {
+pub struct WatchOpSchema {
     /// The value of `op`.
     pub op: String,
     /// What happened.
@@ -193,7 +193,7 @@ pub struct Op {
 
 /// A limit.
 #[derive(Debug, Serialize)]
-pub struct Limit {
+pub struct LimitSchema {
     /// Its name.
     pub name: String,
     /// Its value in this build.
@@ -371,16 +371,16 @@ fn error(code: ErrorCode) -> ErrorSchema {
 }
 
 /// `None` for the place of changes that this build has no name for.
-fn op(op: WatchOp) -> Option<Op> {
+fn op(op: WatchOp) -> Option<WatchOpSchema> {
     let name = serde_json::to_value(op).ok()?;
     let name = name.as_str()?.to_owned();
-    (op != WatchOp::Other).then(|| Op { op: name, about: op.about().trim() })
+    (op != WatchOp::Other).then(|| WatchOpSchema { op: name, about: op.about().trim() })
 }
 
-fn limits() -> Vec<Limit> {
+fn limits() -> Vec<LimitSchema> {
     let values = serde_json::to_value(Limits::of_this_build()).unwrap_or_default();
     let fields = fields(Limits::schema()).unwrap_or_default();
-    let limit = |field: Field| Limit {
+    let limit = |field: Field| LimitSchema {
         value: values.get(&field.name).and_then(serde_json::Value::as_u64).unwrap_or_default(),
         name: field.name,
         about: field.about,
@@ -397,6 +397,7 @@ fn fields(schema: RefOr<Schema>) -> Option<Vec<Field>> {
     let required = object.required;
     let field = |(name, schema)| {
         let (value_type, nullable, about) = described(&schema);
+        let about = plain_text(&about);
         let required = required.contains(&name) && !nullable;
         Field { name, value_type, required, nullable, min: None, max: None, default: None, about }
     };
@@ -429,6 +430,11 @@ fn described(schema: &RefOr<Schema>) -> (String, bool, String) {
         }
         RefOr::T(_) => ("unknown".to_owned(), false, String::new()),
     }
+}
+
+/// A comment of the code on one line, without its links.
+fn plain_text(comment: &str) -> String {
+    comment.replace('\n', " ").replace("[`", "`").replace("`]", "`")
 }
 
 fn may_be_nil(schema_type: &SchemaType) -> bool {

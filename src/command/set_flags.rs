@@ -27,7 +27,7 @@ pub struct SetFlags {
     /// Marks the chat as unread (1) or takes the mark away (0); the read position stays.
     #[serde(default)]
     pub marked_unread: Option<Flag>,
-    /// Makes a retry safe; see [`IdempotencyKey`].
+    /// Makes a retry safe: the same request with this key gets the first reply.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
     /// The command needs the row to have this version; otherwise it fails with 409.

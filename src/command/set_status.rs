@@ -14,7 +14,7 @@ pub struct SetStatus {
     pub chat_id: ChatId,
     /// The new status: 1 normal, 2 disabled.
     pub status: ChatStatus,
-    /// Makes a retry safe; see [`IdempotencyKey`].
+    /// Makes a retry safe: the same request with this key gets the first reply.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
     /// The command needs the chat to have this version; otherwise it fails with 409.

@@ -21,7 +21,7 @@ pub struct Sync {
     /// `log` and `version` of the previous reply. Without it all rows come, like after a reset.
     #[serde(default)]
     pub since: Option<Since>,
-    /// Most changes in the reply; `SYNC_PAGE_MAX` if absent.
+    /// Most changes in the reply.
     #[serde(default)]
     pub limit: Option<u32>,
 }

@@ -21,7 +21,7 @@ pub struct Touch {
     /// When the user was online; the server's time if absent. A row keeps a later time that it has.
     #[serde(default)]
     pub time: Option<TimeMs>,
-    /// Makes a retry safe; see [`IdempotencyKey`].
+    /// Makes a retry safe: the same request with this key gets the first reply.
     #[serde(default)]
     pub idempotency_key: Option<IdempotencyKey>,
 }

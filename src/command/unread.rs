@@ -14,7 +14,7 @@ use crate::types::UserId;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Unread {
-    /// The users, at most `IDS_MAX`; a repeated user counts once.
+    /// The users; a repeated user counts once.
     #[serde(deserialize_with = "null_as_default")]
     pub user_ids: Vec<UserId>,
 }

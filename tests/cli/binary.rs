@@ -1,5 +1,7 @@
 //! The binary as a script sees it: stdout, stderr, exit codes.
 
+mod ephemeral;
+
 mod wrong_doors;
 
 mod manual;
