@@ -1,43 +1,36 @@
-//! What all threads of a member know of its role, and the question that doors ask before they route
-//! a request.
+//! What all threads of a member know of its role, of its journal and of the other members.
+//!
+//! # Layout
+//! - `doors`: the question that doors ask before they route a request: role, lease, age of the state
+//! - `handing_over`: the request for a handover
+//! - `others`: what is known of the other members
 //!
 //! # Invariants
-//! - A request is let in only while this node is the active and its lease lasts, or if a standby
-//!   may serve it from a state that is new enough. Who has read the request asks, after reading and
-//!   before routing: whatever the reply shows was then newest, or not older than was asked for.
-//! - A standby serves nothing once its cores may decide: what they decide is not committed yet.
-//! - The lease never grows but by an append that counts, and ends with the role.
-//! - Parts of what was let in are not asked for again; the journal alone fences writes.
 //! - The format rises only by an entry of the journal, and no core writes a newer event before that
 //!   entry counts.
-//! - While the active hands over, nothing is let in. That ends with its role, or if the handover is
-//!   given up.
+//! - The first reason for which this member cannot continue stays.
+
+mod doors;
+mod handing_over;
+mod others;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use snapshot::{Lsn, Planted, is_planted};
+use snapshot::Lsn;
 
-use super::claim_check::{BEFORE_RESTART, ClaimCheck, ClaimRound};
-use super::digest_votes::{DigestVerdict, DigestVotes};
+pub(super) use self::handing_over::HandoverRequest;
+use super::claim_check::ClaimCheck;
+use super::digest_votes::DigestVotes;
 use super::entry_repair::EntryRepair;
-use super::identity::{KnownJournal, StoredMember};
-use super::journal_figures::{HandoverWhy, JournalFigures, TakeoverWhy};
-use super::known_members::{KnownMembers, StandbyLag};
-use super::standby_reads::LetsIn;
-use crate::command::cluster::ClusterMember;
-use crate::command::error::Moved;
-use crate::command::report::{ComparedDigest, Report};
-use crate::command::{Error, ErrorCode, Kind, OnStandby};
+use super::journal_figures::{JournalFigures, TakeoverWhy};
+use super::known_members::KnownMembers;
 use crate::journal::client::EngineSpace;
 use crate::journal::entry::ClaimFacts;
 use crate::journal::names::{ActiveMember, MemberNames};
 use crate::journal::reader::JournalReader;
 use crate::limits::JOURNAL_FORMAT;
-use crate::types::ShardId;
-
-const HANDS_OVER_ALREADY: &str = "not applied: a handover is under way";
 
 /// What a member does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,16 +72,6 @@ impl MemberRole {
     fn from_code(code: u8) -> Self {
         Self::ALL.into_iter().find(|role| role.code() == code).unwrap_or(Self::Demoted)
     }
-}
-
-/// A handover that a core was asked for.
-#[derive(Debug)]
-pub(super) struct HandoverRequest {
-    /// The member that is to follow; any standby if absent.
-    pub(super) to: Option<String>,
-    /// The core that has the caller; `None` if the active leaves by itself.
-    pub(super) caller: Option<ShardId>,
-    pub(super) why: HandoverWhy,
 }
 
 /// The membership of this node in a journal.
@@ -206,20 +189,6 @@ impl Membership {
         self.format.fetch_max(format, Ordering::Release);
     }
 
-    /// The format that this active should raise the journal to: the newest one that all members
-    /// read. `None` if the journal has it, or while a member has not said what it reads.
-    pub(super) fn format_due(&self, now: Duration) -> Option<u32> {
-        let format = self.format();
-        if self.reads <= format {
-            return None;
-        }
-        if is_planted(Planted::FormatUnread) {
-            return Some(self.reads);
-        }
-        let others = self.known().format_read_by_all(now, &self.names)?;
-        Some(self.reads.min(others)).filter(|due| *due > format)
-    }
-
     /// The body of a claim behind what `reader` has read.
     pub(super) fn claim_facts(&self, reader: &JournalReader) -> ClaimFacts {
         let MemberNames { member, tcp, admin } = self.names.clone();
@@ -254,68 +223,6 @@ impl Membership {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn known(&self) -> MutexGuard<'_, KnownMembers> {
-        // No code that can panic runs under this lock.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes what the identity file has from before this life.
-    pub(super) fn remember(&self, now: Duration, journal: &KnownJournal) {
-        let mut known = self.known();
-        for other in &journal.members {
-            let StoredMember { member, address: tcp, admin } = other.clone();
-            known.note(now, MemberNames { member, tcp, admin });
-        }
-        drop(known);
-        let said_by = journal.said_by.as_deref().unwrap_or(BEFORE_RESTART);
-        self.claim_check.answered(said_by, journal.reach());
-    }
-
-    /// All other members that this one has heard of.
-    pub fn others(&self) -> Vec<MemberNames> {
-        let (active, known) = (self.active().names, self.known());
-        let mut others = known.noted();
-        if !others.iter().any(|other| other.are_of(&active)) {
-            others.push(active);
-        }
-        others.retain(|other| !other.tcp.is_empty() && !other.are_of(&self.names));
-        others
-    }
-
-    /// The members that are asked in a round before a claim.
-    pub fn asked_in(&self, round: ClaimRound) -> Vec<MemberNames> {
-        let mut others = self.others();
-        if round.is_released {
-            let active = self.active().names;
-            others.retain(|other| !other.are_of(&active));
-        }
-        others
-    }
-
-    /// Takes a standby's word. `committed` is the newest committed record.
-    pub(super) fn heard(&self, now: Duration, committed: Lsn, report: Report) {
-        self.known().hear(now, committed, report);
-    }
-
-    fn votes(&self) -> MutexGuard<'_, DigestVotes> {
-        // No code that can panic runs under this lock.
-        self.votes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Begins to count what standbys say of the digests behind this record.
-    pub(super) fn begin_votes(&self, before: Lsn) {
-        self.votes().begin(before);
-    }
-
-    /// Takes what a standby says of digests. Returns its newest difference from this active.
-    pub(super) fn vote(
-        &self,
-        standby: &str,
-        compared: &[ComparedDigest],
-    ) -> Option<(Lsn, DigestVerdict)> {
-        self.votes().take(standby, compared)
-    }
-
     /// Notes that the data of this standby is wrong, as its digest behind this record shows.
     pub(super) fn set_wrong(&self, lsn: Lsn) {
         self.wrong_at.store(lsn.0, Ordering::Release);
@@ -324,116 +231,6 @@ impl Membership {
     /// The LSN of a digest that shows that the data of this standby is wrong, if one does.
     pub(super) fn wrong_at(&self) -> Option<Lsn> {
         Some(Lsn(self.wrong_at.load(Ordering::Acquire))).filter(|lsn| lsn.0 > 0)
-    }
-
-    /// Notes the members that the active named in its reply to a report.
-    pub(super) fn told(&self, now: Duration, members: Vec<ClusterMember>) {
-        self.known().told(now, members);
-    }
-
-    /// What the active said last, and how long ago, in ms.
-    pub(super) fn last_told(&self, now: Duration) -> Option<(Vec<ClusterMember>, u64)> {
-        self.known().last_told(now)
-    }
-
-    /// Age of the newest snapshot that any standby has reported; `None` if none has.
-    pub(super) fn standby_snapshot_age(&self, now: Duration) -> Option<Duration> {
-        self.known().snapshot_age(now)
-    }
-
-    /// The standbys that reported to this node.
-    pub(super) fn standbys(&self, now: Duration, committed: Lsn) -> Vec<ClusterMember> {
-        self.known().standbys(now, committed)
-    }
-
-    /// What is durable on each standby that is alive.
-    pub(super) fn durable_on_standbys(&self, now: Duration) -> Vec<Lsn> {
-        self.known().durable(now)
-    }
-
-    /// How far the standby that is furthest behind is behind; `None` if none reports to this node.
-    pub fn standby_lag(&self, now: Duration) -> Option<StandbyLag> {
-        self.known().lag(now)
-    }
-
-    /// Refuses a request that is meant for the stint of another claim than the newest one.
-    pub(super) fn check_stint(&self, epoch: Option<u64>) -> Result<(), Error> {
-        let newest = self.active().epoch;
-        match epoch {
-            Some(epoch) if epoch != newest => {
-                let what = format!("epoch: the newest claim has {newest}, and not {epoch}");
-                Err(Error::new(ErrorCode::Conflict, what))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Asks the member's thread for a handover. From now on nothing is let in.
-    pub(super) fn ask_handover(
-        &self,
-        now: Duration,
-        request: HandoverRequest,
-    ) -> Result<(), Error> {
-        if self.role() != MemberRole::Active {
-            return Err(self.moved_away());
-        }
-        let to = request.to.as_deref();
-        if to == Some(&self.names.member) {
-            return Err(Error::invalid("to: this member is the active already"));
-        }
-        self.known().may_follow(now, to)?;
-        if self.hands_over.swap(true, Ordering::SeqCst) {
-            return Err(Error::new(ErrorCode::Busy, HANDS_OVER_ALREADY));
-        }
-        *self.handover() = Some(request);
-        Ok(())
-    }
-
-    fn handover(&self) -> MutexGuard<'_, Option<HandoverRequest>> {
-        // No code that can panic runs under this lock.
-        self.handover.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The handover that is to begin, if one was asked for.
-    pub(super) fn take_handover(&self) -> Option<HandoverRequest> {
-        match self.hands_over.load(Ordering::SeqCst) {
-            true => self.handover().take(),
-            false => None,
-        }
-    }
-
-    /// Lets requests in again: the handover is given up.
-    pub(super) fn keep_on(&self) {
-        self.hands_over.store(false, Ordering::SeqCst);
-    }
-
-    /// The error for a request of this kind while this active hands over. `None` if it does not.
-    pub(super) fn hands_over(&self, kind: Kind) -> Option<Error> {
-        match self.hands_over.load(Ordering::SeqCst) {
-            false => None,
-            // A second one would go on to the next active, and end its stint too.
-            true if kind == Kind::Handover => Some(Error::new(ErrorCode::Busy, HANDS_OVER_ALREADY)),
-            true => {
-                let moved = Moved { address: String::new(), epoch: self.active().epoch };
-                let message = "this node hands over to another one".into();
-                Some(Error { message, ..Error::moved(moved) })
-            }
-        }
-    }
-
-    /// Notes that a handover has ended the stint with this claim.
-    pub(super) fn set_released(&self, epoch: u64) {
-        self.released.store(epoch, Ordering::SeqCst);
-    }
-
-    /// The epoch of the stint that a handover has ended; `None` if none has.
-    pub(super) fn released(&self) -> Option<u64> {
-        Some(self.released.load(Ordering::SeqCst)).filter(|epoch| *epoch > 0)
-    }
-
-    /// Lets the active refuse writes while too few copies allow no trim.
-    pub(super) fn refuse_for_copies(&self, is_refusing: bool) {
-        self.lacks_copies.store(is_refusing, Ordering::Relaxed);
     }
 
     /// Notes why the disk of this member takes nothing, or that it takes writes again.
@@ -469,228 +266,5 @@ impl Membership {
             self.figures.forget_kept();
         }
         self.role.store(role.code(), Ordering::SeqCst);
-    }
-
-    /// Gives the active the right to reply until then.
-    pub(super) fn lease(&self, until: Duration) {
-        let until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
-        self.leased_until.fetch_max(until, Ordering::SeqCst);
-    }
-
-    /// Time for which this node may reply as the active.
-    pub fn lease_left(&self, now: Duration) -> Duration {
-        Duration::from_millis(self.leased_until.load(Ordering::SeqCst)).saturating_sub(now)
-    }
-
-    /// Notes that the state which all cores have applied is at least as new as `at`.
-    pub(super) fn set_fresh_at(&self, at: Duration) {
-        let at = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
-        self.fresh_at.fetch_max(at, Ordering::SeqCst);
-    }
-
-    /// Notes that the cores may decide from now on.
-    pub(super) fn set_begun(&self) {
-        self.has_begun.store(true, Ordering::SeqCst);
-    }
-
-    /// How old the state of a standby can be, by its own looks at the tail. `None` for other roles,
-    /// and while it does not know.
-    pub fn state_age(&self, now: Duration) -> Option<Duration> {
-        let is_standby = matches!(self.role(), MemberRole::Standby | MemberRole::Claiming);
-        if !is_standby || self.has_begun.load(Ordering::SeqCst) {
-            return None;
-        }
-        let fresh_at = Some(self.fresh_at.load(Ordering::SeqCst)).filter(|at| *at > 0)?;
-        Some(now.saturating_sub(Duration::from_millis(fresh_at)))
-    }
-
-    /// Whether a member that is not the active serves this kind of request now, from a state that
-    /// is less than `stale` old if the connection asked for that.
-    fn serves(&self, now: Duration, kind: Kind, stale: Option<Duration>) -> bool {
-        let is_new = |most| self.state_age(now).is_some_and(|age| age < most);
-        match kind.on_standby() {
-            OnStandby::Always => true,
-            OnStandby::OfFiles => self.state_age(now).is_some(),
-            OnStandby::IfAsked => stale.is_some_and(is_new),
-            OnStandby::Unasked => is_new(stale.unwrap_or(self.claim)),
-            OnStandby::Never => false,
-        }
-    }
-
-    /// Whether this node has been without word of the engine for so long that its watches end: an
-    /// active without a lease, or a standby whose state is too old.
-    pub fn is_cut_off(&self, now: Duration) -> bool {
-        match self.role() {
-            MemberRole::Active => {
-                let leased_until = Duration::from_millis(self.leased_until.load(Ordering::SeqCst));
-                now >= leased_until.saturating_add(self.claim)
-            }
-            MemberRole::Standby | MemberRole::Claiming => {
-                let is_known = self.state_age(now).is_some_and(|age| age < self.claim);
-                !is_known && !self.has_begun.load(Ordering::SeqCst)
-            }
-            MemberRole::Demoted => false,
-        }
-    }
-
-    /// The error for a request of this kind that was read before `now`; `None` if it may be routed.
-    /// `stale` is the age up to which the connection takes the state of a standby.
-    #[must_use]
-    pub fn turned_away(&self, now: Duration, kind: Kind, stale: Option<Duration>) -> Option<Error> {
-        match self.role() {
-            MemberRole::Active if !self.lease_left(now).is_zero() => self.hands_over(kind),
-            MemberRole::Active => {
-                Some(Error::not_applied("this node may not be the active any more; try again"))
-            }
-            MemberRole::Standby | MemberRole::Claiming | MemberRole::Demoted => {
-                (!self.serves(now, kind, stale)).then(|| self.moved_away())
-            }
-        }
-    }
-
-    /// How much of what a connection may send is let in now.
-    pub fn lets_in(&self, now: Duration, stale: Option<Duration>) -> LetsIn {
-        match self.role() {
-            MemberRole::Active => {
-                match self.lease_left(now).is_zero() || self.hands_over.load(Ordering::SeqCst) {
-                    true => LetsIn::Little,
-                    false => LetsIn::Everything,
-                }
-            }
-            MemberRole::Standby | MemberRole::Claiming | MemberRole::Demoted => {
-                match self.serves(now, Kind::List, stale) {
-                    true => LetsIn::Reads,
-                    false => LetsIn::Little,
-                }
-            }
-        }
-    }
-
-    /// The error for a request that only the active can serve.
-    pub(super) fn moved_away(&self) -> Error {
-        Error::moved(self.moved())
-    }
-
-    /// Where clients find the active.
-    fn moved(&self) -> Moved {
-        let ActiveMember { epoch, names } = self.active();
-        let is_other = !names.are_of(&self.names);
-        Moved { address: if is_other { names.tcp } else { String::new() }, epoch }
-    }
-
-    /// The error for a write of a core; `None` while this node is the active and the engine has
-    /// space. The lease is not asked for: what was let in goes on.
-    #[must_use]
-    pub fn refusal(&self) -> Option<Error> {
-        const FULL: &str = "the engine of the journal is nearly full; try again later";
-        const DISK: &str = "the disk of this node takes nothing (full, or its directory moved?)";
-        const COPIES: &str = "the journal is at its maximum, and too few standbys have it";
-        match self.role() {
-            MemberRole::Active if self.space.is_full() => Some(Error::new(ErrorCode::Busy, FULL)),
-            MemberRole::Active if self.has_bad_disk.load(Ordering::Relaxed) => {
-                Some(Error::not_applied(DISK))
-            }
-            MemberRole::Active => {
-                self.lacks_copies.load(Ordering::Relaxed).then(|| Error::not_applied(COPIES))
-            }
-            MemberRole::Standby | MemberRole::Claiming | MemberRole::Demoted => {
-                Some(self.moved_away())
-            }
-        }
-    }
-
-    /// Why the node is not ready for requests of clients, if it is not.
-    ///
-    /// # Errors
-    /// The role, in words.
-    pub fn readiness(&self, now: Duration) -> Result<(), String> {
-        let role = self.role();
-        let state = match self.turned_away(now, Kind::List, None) {
-            None => None,
-            Some(error) if error.code == ErrorCode::Moved && role == MemberRole::Active => {
-                Some("handing over to another node")
-            }
-            Some(_) if role == MemberRole::Active => {
-                Some("active without a lease: the engine gives no word")
-            }
-            Some(_) => Some(role.name()),
-        };
-        let lost = self.claim_check.forbidding().filter(|_| role != MemberRole::Active);
-        let why = lost.map(|lost| format!("it {lost}")).or_else(|| self.disk_trouble());
-        match (state, why) {
-            (None, None) => match self.refusal() {
-                None => Ok(()),
-                Some(error) => Err(format!("active, and refuses writes: {}", error.message)),
-            },
-            (None, Some(why)) => Err(format!("active, and refuses writes: {why}")),
-            (Some(state), None) => Err(state.into()),
-            (Some(state), Some(why)) => Err(format!("{state}: {why}")),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_namesake_is_another_member() {
-        let names = |tcp: &str| MemberNames { tcp: tcp.into(), ..MemberNames::default() };
-        let member = Membership::new(1, names("a:1"));
-        let named = || member.moved().address;
-        member.set_active(ActiveMember { epoch: 1, names: names("b:1") });
-        assert_eq!(named(), "b:1");
-        member.set_active(ActiveMember { epoch: 2, names: names("a:1") });
-        assert_eq!(named(), "");
-    }
-
-    #[test]
-    fn an_active_without_a_lease_for_a_claim_is_cut_off() {
-        let ms = Duration::from_millis;
-        let member = Membership::new(1, MemberNames::default()).with_claim(ms(3000));
-        assert!(member.is_cut_off(ms(9000)), "a standby without a look");
-        member.set_fresh_at(ms(6001));
-        assert!(!member.is_cut_off(ms(9000)) && member.is_cut_off(ms(9001)));
-        member.set_role(MemberRole::Active);
-        member.lease(ms(2000));
-        assert!(!member.is_cut_off(ms(4999)));
-        assert!(member.is_cut_off(ms(5000)));
-        member.lease(ms(2500));
-        assert!(!member.is_cut_off(ms(5000)));
-    }
-
-    #[test]
-    fn a_standby_serves_reads_that_may_be_as_old_as_its_state() {
-        let ms = Duration::from_millis;
-        let member = Membership::new(1, MemberNames::default()).with_claim(ms(3000));
-        let may = |now, kind, stale: Option<u64>| {
-            member.turned_away(ms(now), kind, stale.map(ms)).is_none()
-        };
-        assert!(!may(100, Kind::List, Some(1000)) && !may(100, Kind::Export, None), "no look");
-        member.set_fresh_at(ms(100));
-        assert!(may(199, Kind::List, Some(100)) && !may(200, Kind::List, Some(100)));
-        assert!(!may(100, Kind::List, None) && !may(100, Kind::Touch, Some(1000)));
-        assert!(may(3099, Kind::Export, None) && !may(3100, Kind::Watch, None));
-        assert!(may(9000, Kind::Snapshot, None) && may(9000, Kind::Cluster, None));
-        assert_eq!(member.lets_in(ms(150), Some(ms(100))), LetsIn::Reads);
-        assert_eq!(member.lets_in(ms(150), None), LetsIn::Little);
-        member.set_begun();
-        assert!(!may(100, Kind::List, Some(1000)), "what its cores hold may not be committed");
-        member.set_role(MemberRole::Demoted);
-        assert!(!may(100, Kind::List, Some(1000)) && may(100, Kind::Cluster, None));
-    }
-
-    #[test]
-    fn a_full_engine_gets_no_writes() {
-        let space = EngineSpace::default();
-        let member = Membership::new(1, MemberNames::default()).with_space(space.clone());
-        let code = || member.refusal().map(|error| error.code);
-        assert_eq!(code(), Some(ErrorCode::Moved));
-        member.set_role(MemberRole::Active);
-        assert_eq!(code(), None);
-        space.set(Some(1 << 30), true);
-        assert_eq!(code(), Some(ErrorCode::Busy));
-        space.set(Some(1 << 20), false);
-        assert_eq!(code(), None);
     }
 }

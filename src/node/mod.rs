@@ -27,7 +27,8 @@
 //! - [`sink`]: what the log's thread writes to
 //! - `journal_keeper`: keeps what a member knows of its journal in the identity file
 //! - [`after_stint`]: what a node does when the thread of its member is over
-//! - [`membership`]: the role of a member, and whether doors may route a request
+//! - [`membership`]: the role of a member, what it knows of others, and whether doors may route a
+//!   request
 //! - [`standby_reads`]: what a standby replies to, and how old the state is that it replies from
 //! - [`entry_repair`]: entries that other members give, because the engine has damaged them
 //! - [`claim_check`]: what other members must say before a standby claims
