@@ -141,12 +141,11 @@ impl NodeInfo {
         };
         member.check_stint(asked.epoch)?;
         let (to, why) = (asked.to, HandoverWhy::Command);
-        self.leave(HandoverRequest { to, caller: Some(shard), why })
+        self.leave(member, HandoverRequest { to, caller: Some(shard), why })
     }
 
     /// Asks the member's thread for a handover.
-    fn leave(&self, request: HandoverRequest) -> Result<(), Error> {
-        let Some(member) = &self.member else { return Ok(()) };
+    fn leave(&self, member: &Membership, request: HandoverRequest) -> Result<(), Error> {
         member.ask_handover(self.clock.boot(), request)?;
         // The member's thread looks at it when it has work.
         self.log.sync_now();
@@ -220,7 +219,7 @@ impl NodeInfo {
         let difference = member.vote(&report.member, &report.digests);
         let name = report.member.clone();
         member.heard(self.clock.boot(), self.log.applied_by_all(), report);
-        let wrong_at = difference.and_then(|difference| self.judge(&name, difference));
+        let wrong_at = difference.and_then(|difference| self.judge(member, &name, difference));
         Ok(Reply::Report(ReportReply { members: self.cluster().members, wrong_at }))
     }
 
@@ -236,7 +235,12 @@ impl NodeInfo {
     }
 
     /// Judges a difference of a standby from this active. Returns its LSN if the standby is wrong.
-    fn judge(&self, standby: &str, (lsn, verdict): (Lsn, DigestVerdict)) -> Option<u64> {
+    fn judge(
+        &self,
+        member: &Membership,
+        standby: &str,
+        (lsn, verdict): (Lsn, DigestVerdict),
+    ) -> Option<u64> {
         match verdict {
             DigestVerdict::Active => {
                 throttled!(
@@ -250,8 +254,8 @@ impl NodeInfo {
             DigestVerdict::Standbys => {
                 // The standby has the data of another one.
                 let to = Some(standby.to_owned());
-                let handed =
-                    self.leave(HandoverRequest { to, caller: None, why: HandoverWhy::Data });
+                let request = HandoverRequest { to, caller: None, why: HandoverWhy::Data };
+                let handed = self.leave(member, request);
                 let refused = handed.err().map(|error| error.to_string());
                 throttled!(
                     error,

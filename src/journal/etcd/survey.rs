@@ -41,8 +41,7 @@ pub(super) async fn first(
                 Ok(status) => {
                     found += 1;
                     check(&status).map_err(|what| unfit(members, at, what))?;
-                    name_faults(members, at, &status, quota_bytes);
-                    let quota_bytes = Used::of(&status, quota_bytes).quota_bytes;
+                    let Used { quota_bytes, .. } = used(members, at, &status, quota_bytes);
                     if is_short(quota_bytes, kept_bytes_max) {
                         warn!(
                             member = members.name(at),
@@ -93,8 +92,7 @@ pub(super) async fn keep(members: Arc<EngineMembers>, space: EngineSpace, quota_
             if status.header().is_some_and(|header| header.member_id() == status.leader()) {
                 members.prefer(at);
             }
-            name_faults(&members, at, &status, quota_bytes);
-            let used = Used::of(&status, quota_bytes);
+            let used = used(&members, at, &status, quota_bytes);
             is_full |= used.is_full();
             used_bytes = used_bytes.max(Some(used.live_bytes).filter(|bytes| *bytes > 0));
         }
@@ -136,7 +134,8 @@ fn version(text: &str) -> Option<[u32; 3]> {
     Some([numbers.next()??, numbers.next()??, numbers.next()??])
 }
 
-fn name_faults(members: &EngineMembers, at: usize, status: &StatusResponse, quota_bytes: u64) {
+/// The space of a member. Names its alarms, and a file that is near the quota.
+fn used(members: &EngineMembers, at: usize, status: &StatusResponse, quota_bytes: u64) -> Used {
     for fault in status.errors() {
         throttled!(of 3, error, member = members.name(at), fault, "a member of etcd has an alarm");
     }
@@ -146,6 +145,7 @@ fn name_faults(members: &EngineMembers, at: usize, status: &StatusResponse, quot
             quota_bytes = used.quota_bytes, live_bytes = used.live_bytes,
             "a member of etcd is near its quota; if most of it is free, defragment it");
     }
+    used
 }
 
 /// Whether a quota leaves too little room for a journal of that size: removed entries take space
