@@ -4,8 +4,8 @@
 //! Invariants:
 //! - Only a token of the full role gets the data of all users.
 //! - Every call of a source reads the disk, on a thread of its own.
-//! - At most [`COPIES_MAX`] copies are under way, and as many other answers. Each holds one piece, and ends when its client
-//!   takes less than a piece within [`WRITE_TIMEOUT_MS`].
+//! - At most [`COPIES_MAX`] copies are under way, and as many other answers. Each holds one piece,
+//!   and ends when its client takes less than a piece within [`WRITE_TIMEOUT_MS`].
 #![deny(clippy::indexing_slicing, clippy::as_conversions)]
 
 use std::fmt;
@@ -18,8 +18,8 @@ use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::response::Response;
+use axum::routing::{MethodRouter, get};
 use futures_util::stream::try_unfold;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
@@ -98,62 +98,34 @@ impl fmt::Debug for GivenPart {
 pub fn member_router(source: DataSource, authenticator: Arc<Authenticator>) -> Router {
     let places = || Arc::new(Semaphore::new(COPIES_MAX));
     let (copies, pieces) = (places(), places());
+    let log = |query: Option<&str>| number(query, "from", "the LSN of a record").map(DataPart::Log);
+    let entry =
+        |query: Option<&str>| number(query, "seq", "the number of an entry").map(DataPart::Entry);
     Router::new()
-        .route("/journal/image", get(snapshot))
-        .route("/journal/log", get(log))
-        .route("/journal/entry", get(entry))
-        .route("/journal/member", get(member))
+        .route("/journal/image", part(|_| Ok(DataPart::Snapshot)))
+        .route("/journal/log", part(log))
+        .route("/journal/entry", part(entry))
+        .route("/journal/member", part(|_| Ok(DataPart::Member)))
         .with_state(MemberData { source, authenticator, copies, pieces })
 }
 
-async fn snapshot(
-    State(data): State<MemberData>,
-    headers: HeaderMap,
-    extensions: Extensions,
-) -> Response {
-    let answered = data.answer(&headers, &extensions, || Ok(DataPart::Snapshot)).await;
-    answered.unwrap_or_else(Failure::into_response)
+/// The route of the part that `of` finds in the query.
+fn part(of: fn(Option<&str>) -> Result<DataPart, Error>) -> MethodRouter<MemberData> {
+    get(
+        move |State(data): State<MemberData>,
+              RawQuery(query): RawQuery,
+              headers: HeaderMap,
+              extensions: Extensions| async move {
+            data.answer(&headers, &extensions, || of(query.as_deref())).await
+        },
+    )
 }
 
-async fn log(
-    State(data): State<MemberData>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    extensions: Extensions,
-) -> Response {
-    let from = || number(query.as_deref(), "from=");
-    let wrong = || Error::invalid("from: must be the LSN of a record, as in ?from=1");
-    let part = || from().map(DataPart::Log).ok_or_else(wrong);
-    let answered = data.answer(&headers, &extensions, part).await;
-    answered.unwrap_or_else(Failure::into_response)
-}
-
-async fn entry(
-    State(data): State<MemberData>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    extensions: Extensions,
-) -> Response {
-    let seq = || number(query.as_deref(), "seq=");
-    let wrong = || Error::invalid("seq: must be the number of an entry, as in ?seq=1");
-    let part = || seq().map(DataPart::Entry).ok_or_else(wrong);
-    let answered = data.answer(&headers, &extensions, part).await;
-    answered.unwrap_or_else(Failure::into_response)
-}
-
-async fn member(
-    State(data): State<MemberData>,
-    headers: HeaderMap,
-    extensions: Extensions,
-) -> Response {
-    let answered = data.answer(&headers, &extensions, || Ok(DataPart::Member)).await;
-    answered.unwrap_or_else(Failure::into_response)
-}
-
-/// The number above 0 that the query has behind `name`.
-fn number(query: Option<&str>, name: &str) -> Option<u64> {
-    let number = query.and_then(|query| query.strip_prefix(name))?;
-    number.parse().ok().filter(|number| *number > 0)
+/// The number above 0 that the query has behind `name=`.
+fn number(query: Option<&str>, name: &str, what: &str) -> Result<u64, Error> {
+    let number = query.and_then(|query| query.strip_prefix(name)?.strip_prefix('='));
+    let number = number.and_then(|number| number.parse().ok()).filter(|number| *number > 0);
+    number.ok_or_else(|| Error::invalid(format!("{name}: must be {what}, as in ?{name}=1")))
 }
 
 impl MemberData {
