@@ -26,7 +26,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, TryRecvError, bounded};
 use snapshot::{
     Baseline, Disk, KeepBaseline, LogTrimmer, Lsn, SnapshotInfo, SnapshotWriter, prune,
 };
@@ -430,7 +430,7 @@ impl<D: Disk> SnapshotDraft<D> {
     fn step(&mut self, node: &NodeInfo, patience: Duration) -> Result<bool, SnapshotError> {
         let (shard, captures) = match &self.awaited {
             Awaited::Durable(end) => return is_durable(node, *end, patience),
-            Awaited::Captures(shard, receiver, since) => match receiver.recv_timeout(patience) {
+            Awaited::Captures(shard, receiver, since) => match receive(receiver, patience) {
                 Ok(captures) => (*shard, captures),
                 Err(RecvTimeoutError::Timeout) if node.ended.load(Ordering::Acquire) => {
                     return Err(SnapshotError::Ended);
@@ -471,6 +471,18 @@ fn ask_core(node: &NodeInfo, shard: ShardId, heads: usize) -> Awaited {
     let (sender, receiver) = bounded(1);
     node.control(shard, Control::Capture(heads, sender));
     Awaited::Captures(shard, receiver, Instant::now())
+}
+
+/// Waits for captures, at most so long. Without patience, `recv_timeout` would still give up the
+/// processor once.
+fn receive<T>(receiver: &Receiver<T>, at_most: Duration) -> Result<T, RecvTimeoutError> {
+    if !at_most.is_zero() {
+        return receiver.recv_timeout(at_most);
+    }
+    receiver.try_recv().map_err(|error| match error {
+        TryRecvError::Empty => RecvTimeoutError::Timeout,
+        TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+    })
 }
 
 /// Whether the log is durable up to `end`. If not, asks for a sync and waits a moment.
