@@ -1,17 +1,16 @@
 //! `cluster` and `handover`: the members of a journal, and how the active gives its place away.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use tokio::time::sleep;
 
 use super::query::{Format, ask, table, unexpected};
 use super::result_file::{print, print_json};
 use super::{ConnectArgs, Failure};
+use crate::command::Reply;
 use crate::command::cluster::{Cluster, ClusterMember, ClusterReply};
 use crate::command::handover::{Handover, HandoverReply};
-use crate::command::{Call, Command, Kind, Reply};
 
 /// Arguments of `cluster`: only the format and the server.
 #[derive(Debug, Args)]
@@ -46,51 +45,31 @@ pub struct HandoverArgs {
     pub connection: ConnectArgs,
 }
 
-/// How long a handover waits for the claim of the next active, and how often it looks.
+/// How long a handover waits for the claim of the next active.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(10);
-const CLAIM_LOOK: Duration = Duration::from_millis(50);
 
 /// Asks the active to hand over, and prints where its stint has ended and who follows.
 pub async fn hand_over(args: HandoverArgs) -> Result<(), Failure> {
     let client = args.connection.open().await?;
-    // A read leads the client to the active: a standby may not know the newest claim yet.
-    let read = Command::from_json(Kind::List, json!({ "user_id": "handover", "limit": 1 }))?;
-    ask(&args.connection, &client, read).await?;
+    let active = client.active().await.map_err(|error| args.connection.failure(&error))?;
     // The request may be sent again, to another member: then it must not end the stint of that one.
-    let known = ask(&args.connection, &client, Cluster {}).await?;
-    let Reply::Cluster(ClusterReply { epoch, .. }) = known else { return Err(unexpected()) };
-    let handover = Handover { to: args.to.clone(), epoch: Some(epoch).filter(|epoch| *epoch > 0) };
+    let epoch = Some(active.epoch).filter(|epoch| *epoch > 0);
+    let handover = Handover { to: args.to.clone(), epoch };
     let reply = ask(&args.connection, &client, handover).await?;
     let Reply::Handover(reply) = reply else { return Err(unexpected()) };
     let HandoverReply { epoch, last_lsn } = reply;
-    let Some(next) = next_active(&client, epoch).await else {
+    let Some(next) = client.next_active(epoch, CLAIM_PATIENCE).await else {
         return Err(Failure::new(format!(
             "epoch {epoch} has ended with LSN {last_lsn}, and no member has claimed within {} s; \
              /readyz of each says why",
             CLAIM_PATIENCE.as_secs()
         )));
     };
+    let next = if next.member.is_empty() { next.address } else { next.member };
     if args.format.is_json() {
         return print_json(&json!({ "epoch": epoch, "last_lsn": last_lsn, "next": next }));
     }
     print(&format!("epoch {epoch} has ended with LSN {last_lsn}; {next} is the active now"))
-}
-
-/// Waits for a claim behind this epoch. Returns who claimed; `None` if nobody does in time.
-async fn next_active(client: &impl Call, epoch: u64) -> Option<String> {
-    let deadline = Instant::now() + CLAIM_PATIENCE;
-    while Instant::now() < deadline {
-        // An error means that this node is about to be a standby, or that the next one is not ready.
-        if let Ok(Reply::Cluster(reply)) = client.call(Cluster {}.into()).await
-            && reply.epoch > epoch
-            && let Some(active) = reply.members.into_iter().find(|member| member.role == "active")
-        {
-            let ClusterMember { member, address, .. } = active;
-            return Some(if member.is_empty() { address } else { member });
-        }
-        sleep(CLAIM_LOOK).await;
-    }
-    None
 }
 
 fn as_text(reply: &ClusterReply) -> String {

@@ -65,7 +65,7 @@ pub use bench::Bench;
 pub use failure::Failure;
 use failure::tell;
 
-use crate::client::{Changes, Client, ClientError, ClientOptions, ClientTls, ClusterClient};
+use crate::client::{Address, Changes, ClientError, ClientOptions, ClientTls, ClusterClient};
 use crate::command::{Call, Command, Outcome};
 use crate::config::settings::{SETTINGS, ServeArgs, variable};
 use crate::limits::STALE_MS_MAX;
@@ -202,26 +202,18 @@ impl ConnectArgs {
     pub async fn changes(&self, from: Option<String>) -> Result<Changes, Failure> {
         let options = self.options()?;
         let changes = match self.addr.contains(',') {
-            true => Changes::open(self.active(&options).await?, &options, from).await,
+            true => Changes::open(self.active().await?, &options, from).await,
             false => Changes::open(&self.addr, &options, from).await,
         };
         changes.map_err(|error| self.failure(&error))
     }
 
-    /// The address of the active, as the first member that replies names it.
-    async fn active(&self, options: &ClientOptions) -> Result<String, Failure> {
-        let mut last = ClientError::Closed;
-        for address in self.addr.split(',') {
-            match Client::connect(address, options.clone()).await {
-                Ok(client) => {
-                    let named = &client.hello().active;
-                    let is_known = self.addr.split(',').any(|known| known == named);
-                    return Ok(if is_known { named.clone() } else { address.to_owned() });
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(self.failure(&last))
+    /// The address of the active, if it is one of the given ones; else that of a member which knows
+    /// the active.
+    async fn active(&self) -> Result<Address, Failure> {
+        let active = self.open().await?.active().await.map_err(|error| self.failure(&error))?;
+        let is_given = self.addr.split(',').any(|given| given == active.address);
+        Ok(if is_given { active.address.as_str().into() } else { active.said_by })
     }
 
     fn failure(&self, error: &ClientError) -> Failure {

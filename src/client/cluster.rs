@@ -15,12 +15,15 @@
 //! Calls of one task are in order. Calls that are under way together at a failover may be repeated
 //! in another order.
 
+mod active;
+
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
+pub use self::active::KnownActive;
 use super::{Address, Client, ClientError, ClientOptions, YEAR, unanswered};
 use crate::command::ping::Ping;
 use crate::command::{Call, Class, Command, Error, ErrorCode, Outcome};
@@ -98,6 +101,24 @@ impl ClusterClient {
         };
         client.client().await?;
         Ok(client)
+    }
+
+    /// Asks all addresses of this client at once who the active is, each over a connection of its
+    /// own. Returns what the active itself says, as soon as it does. Else it waits for the others,
+    /// at most 1 s from the first reply on, and returns what is said of the newest claim.
+    ///
+    /// # Errors
+    /// [`ClientError::NoActive`] if no member knows an active. Another error if no address replies
+    /// within the `connect_timeout` of the options.
+    pub async fn active(&self) -> Result<KnownActive, ClientError> {
+        active::find(&self.members, &self.options).await
+    }
+
+    /// Waits for an active whose claim is newer than `epoch`, as behind a handover. Returns it as
+    /// soon as anyone at the addresses of this client knows it; `None` if nobody does within
+    /// `at_most`.
+    pub async fn next_active(&self, epoch: u64, at_most: Duration) -> Option<KnownActive> {
+        active::next(&self.members, &self.options, epoch, at_most).await
     }
 
     /// Why the newest attempt of a call failed that is being repeated. `None` if none is.

@@ -44,7 +44,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 pub use address::Address;
 pub use changes::Changes;
-pub use cluster::ClusterClient;
+pub use cluster::{ClusterClient, KnownActive};
 pub use connection::Connection;
 pub use stream::{ClientStream, connect};
 pub use tls::ClientTls;
@@ -147,6 +147,9 @@ pub enum ClientError {
     /// The server refused `hello`, or ended the connection with this error.
     #[error("the server refused: {0}")]
     Refused(Error),
+    /// No member of the journal knows an active.
+    #[error("no member knows an active")]
+    NoActive,
     /// The request cannot be encoded within the limits.
     #[error("{0}")]
     Request(Error),
