@@ -1,0 +1,247 @@
+package dev.chatshard.client;
+
+import java.time.Duration;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Future;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * One call with all its attempts.
+ *
+ * <p>Invariants:
+ * <ul>
+ * <li>Every attempt sends the same arguments, with the same idempotency key.
+ * <li>If an attempt may have been applied, no later error says "not applied".
+ * <li>A write without a key is sent again only after a 421, because nothing was applied.
+ * </ul>
+ */
+final class Call<R> implements Exchange {
+    private static final long FIRST_PAUSE = TimeUnit.MILLISECONDS.toNanos(50);
+    private static final String CLOSED = "the client is closed";
+    private static final long LONGEST_PAUSE = TimeUnit.SECONDS.toNanos(2);
+
+    /** Bytes of a request's payload beside its arguments, at most. */
+    private static final int HEAD = 12;
+
+    private final Shared shared;
+    private final Nodes nodes;
+    private final Command<R> command;
+    private final Encoder body;
+    private final String shardKey;
+    private final boolean mayRepeat;
+    private final Duration patience;
+    private final CompletableFuture<R> future = new CompletableFuture<>();
+
+    // Changed only by who begins or ends an attempt; there is one at a time.
+    private int attempt = 1;
+    private int pauses;
+    private int unreachable;
+    private volatile long began;
+
+    private volatile Node node;
+    private volatile Connection connection;
+    /** Whether the server may have the request of the present attempt. */
+    private volatile boolean isSent;
+    /** The error of an attempt that may have been applied. */
+    private volatile ChatshardException unknown;
+    private volatile ChatshardException last;
+
+    Call(Shared shared, Nodes nodes, Arguments<R> arguments, String key, Duration patience,
+            boolean mayRepeat) {
+        this.shared = shared;
+        this.nodes = nodes;
+        this.patience = patience;
+        command = arguments.command();
+        body = new Encoder(64);
+        arguments.encode(body, key);
+        shardKey = arguments.shardKey();
+        this.mayRepeat = mayRepeat;
+    }
+
+    CompletableFuture<R> start() {
+        HelloReply hello = nodes.current().hello();
+        long largest = hello == null ? Protocol.REQUEST_BYTES : hello.limits().requestBytes();
+        if (body.size() + HEAD > largest) {
+            fail(ChatshardException.refused("too_large",
+                    command.name() + ": a request of " + body.size() + " bytes is over the limit"));
+            return future;
+        }
+        try {
+            Future<?> timer = shared.timer().schedule(
+                    this::tooLate, patience.toNanos(), TimeUnit.NANOSECONDS);
+            future.whenComplete((reply, error) -> timer.cancel(false));
+        } catch (RejectedExecutionException error) {
+            fail(ChatshardException.notApplied(CLOSED));
+            return future;
+        }
+        began = System.nanoTime();
+        submit();
+        return future;
+    }
+
+    private void submit() {
+        for (;;) {
+            Node chosen = nodes.current();
+            node = chosen;
+            connection = chosen.submit(this, shardKey);
+            if (connection != null) {
+                return;
+            }
+            if (chosen == nodes.current()) {
+                fail(ChatshardException.notApplied(CLOSED));
+                return;
+            }
+        }
+    }
+
+    @Override
+    public Command<?> command() {
+        return command;
+    }
+
+    @Override
+    public Encoder body() {
+        return body;
+    }
+
+    @Override
+    public boolean isAbandoned() {
+        return future.isDone();
+    }
+
+    @Override
+    public void sending() {
+        isSent = true;
+    }
+
+    @Override
+    @SuppressWarnings("unchecked")
+    public boolean replied(Object reply) {
+        tell(null, 200);
+        future.complete((R) reply);
+        return false;
+    }
+
+    @Override
+    public void failed(ChatshardException error) {
+        isSent = false;
+        ChatshardException known = error;
+        if (error.outcome() == Outcome.UNKNOWN && command.isRead()) {
+            known = error.as(Outcome.NOT_APPLIED);
+        }
+        tell(known.outcome(), error.status());
+        note(known);
+        switch (error.status()) {
+            case 421 -> {
+                if (nodes.leave(node, error.address())) {
+                    again(pauses == 0);
+                } else {
+                    fail(known);
+                }
+            }
+            case 429, 503 -> repeat(known, error.status() == 503);
+            default -> fail(known);
+        }
+    }
+
+    @Override
+    public void lost(boolean wasSent, ChatshardException cause) {
+        isSent = false;
+        if (cause == null) {
+            submit();
+        } else if (wasSent) {
+            ChatshardException known = command.isRead()
+                    ? ChatshardException.notApplied(cause.getMessage())
+                    : ChatshardException.unknown(cause.getMessage());
+            tell(known.outcome(), 0);
+            note(known);
+            repeat(known, true);
+        } else if (cause.outcome() == Outcome.REFUSED) {
+            tell(cause.outcome(), cause.status());
+            fail(cause);
+        } else if (node.isConnected() || ++unreachable < nodes.number() && nodes.leave(node, "")) {
+            // Nothing was sent, so the attempt goes on elsewhere.
+            submit();
+        } else {
+            ChatshardException known = cause.as(Outcome.NOT_APPLIED);
+            tell(known.outcome(), cause.status());
+            note(known);
+            repeat(known, true);
+        }
+    }
+
+    private void note(ChatshardException error) {
+        last = error;
+        if (error.outcome() == Outcome.UNKNOWN) {
+            unknown = error;
+        }
+    }
+
+    private void repeat(ChatshardException error, boolean isNodeBad) {
+        if (!mayRepeat || shared.isClosed()) {
+            fail(error);
+            return;
+        }
+        if (isNodeBad) {
+            nodes.leave(node, "");
+        }
+        again(false);
+    }
+
+    /** Begins another attempt, at once or after a pause. */
+    private void again(boolean atOnce) {
+        long bound = Math.min(LONGEST_PAUSE, FIRST_PAUSE << Math.min(pauses++, 10));
+        long pause = atOnce ? 0 : ThreadLocalRandom.current().nextLong(bound);
+        try {
+            shared.timer().schedule(this::resubmit, pause, TimeUnit.NANOSECONDS);
+        } catch (RejectedExecutionException error) {
+            fail(last);
+        }
+    }
+
+    private void resubmit() {
+        if (!future.isDone()) {
+            attempt++;
+            unreachable = 0;
+            began = System.nanoTime();
+            submit();
+        }
+    }
+
+    private void tooLate() {
+        Connection waitsAt = connection;
+        if (waitsAt != null) {
+            waitsAt.withdraw(this);
+        }
+        ChatshardException error = last;
+        if (isSent) {
+            String why = "no reply within " + patience.toMillis() + " ms";
+            error = command.isRead()
+                    ? ChatshardException.notApplied(why) : ChatshardException.unknown(why);
+            tell(error.outcome(), 0);
+        } else if (error == null) {
+            error = ChatshardException.notApplied(
+                    "not sent within " + patience.toMillis() + " ms");
+            tell(error.outcome(), 0);
+        }
+        fail(error);
+    }
+
+    /** Ends the call with an error, or with the one of an attempt that may have been applied. */
+    private void fail(ChatshardException error) {
+        ChatshardException before = unknown;
+        boolean isHidden = error.outcome() == Outcome.NOT_APPLIED && before != null;
+        future.completeExceptionally(isHidden ? before : error);
+    }
+
+    private void tell(Outcome outcome, int status) {
+        if (future.isDone()) {
+            return;
+        }
+        Duration time = Duration.ofNanos(System.nanoTime() - began);
+        Hooks.Attempt ended = new Hooks.Attempt(command.name(), attempt, time, outcome, status);
+        shared.hook(hooks -> hooks.attempted(ended));
+    }
+}

@@ -1,0 +1,685 @@
+package dev.chatshard.client;
+
+import java.io.IOException;
+import java.net.SocketAddress;
+import java.net.StandardSocketOptions;
+import java.nio.ByteBuffer;
+import java.nio.channels.SelectionKey;
+import java.nio.channels.SocketChannel;
+import java.nio.channels.UnresolvedAddressException;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.Iterator;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.ScheduledFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
+
+/**
+ * One socket: {@code hello}, requests in flight, replies by their id, pings, its end.
+ *
+ * <p>Invariants:
+ * <ul>
+ * <li>A request is in {@code open} before its first byte can be sent, and until its reply comes. So
+ * at the end a request in {@code waiting} was not sent, and one in {@code open} may have been.
+ * <li>At most as many requests are in {@code open} as the server accepts.
+ * <li>Only the loop reads. Only who made {@code writer} active writes.
+ * <li>No reply is delivered while the lock is held.
+ * </ul>
+ */
+final class Connection {
+    private enum State { CONNECTING, GREETING, OPEN, ENDED }
+
+    /** Whether somebody writes, or waits until the socket takes more. */
+    private enum Writer { IDLE, ACTIVE, BLOCKED }
+
+    private static final long HELLO_ID = 1;
+    /** Bytes of requests that wait for the socket, above which further ones wait for a place. */
+    private static final int UNSENT_BYTES = 1 << 20;
+    private static final int BUFFER = 1 << 16;
+    private static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
+
+    private final Shared shared;
+    private final Address address;
+    private final HelloArgs hello;
+    private final Consumer<HelloReply> onOpen;
+    private final Consumer<ChatshardException> onEnd;
+    /** Nanoseconds without a byte after which an open request is doubted. */
+    private final long silence;
+    private final FrameBuffer frames = new FrameBuffer();
+    private final Decoder decoder = new Decoder();
+    private final Object lock = new Object();
+
+    // Guarded by the lock.
+    private State state = State.CONNECTING;
+    private final Map<Long, Exchange> open = new HashMap<>();
+    private final LinkedHashSet<Exchange> waiting = new LinkedHashSet<>();
+    private Encoder out = new Encoder(BUFFER);
+    private Encoder spare = new Encoder(BUFFER);
+    private ByteBuffer unsent = NOTHING;
+    private Writer writer = Writer.IDLE;
+    private boolean retired;
+    private long lastId = HELLO_ID;
+    private int places = 1;
+    private Limits limits;
+    private long quietSince = System.nanoTime();
+    private long wroteAt = quietSince;
+    private boolean pinged;
+
+    private volatile SocketChannel channel;
+    private volatile Transport transport;
+    private volatile SelectionKey selection;
+    private volatile boolean paused;
+    private ScheduledFuture<?> timer;
+
+    /**
+     * Makes a connection that {@link #connect} opens.
+     *
+     * @param shard whose core should serve it; null: any
+     * @param silence nanoseconds without a byte after which an open request is doubted
+     * @param onOpen what to do when {@code hello} is accepted
+     * @param onEnd what to do at the end, once, whether it was open or not
+     */
+    Connection(Shared shared, Address address, Integer shard, long silence,
+            Consumer<HelloReply> onOpen, Consumer<ChatshardException> onEnd) {
+        this.shared = shared;
+        this.address = address;
+        this.silence = silence;
+        this.onOpen = onOpen;
+        this.onEnd = onEnd;
+        ChatshardOptions options = shared.options();
+        hello = HelloArgs.of().client(options.name());
+        if (options.token() != null) {
+            hello.token(options.token());
+        }
+        if (shard != null) {
+            hello.shard(shard);
+        }
+        if (options.staleMs() != null) {
+            hello.staleMs(options.staleMs());
+        }
+    }
+
+    void connect() {
+        long patience = shared.options().connectTimeout().toNanos();
+        synchronized (lock) {
+            timer = shared.timer().schedule(this::tooSlow, patience, TimeUnit.NANOSECONDS);
+        }
+        try {
+            shared.resolver().execute(this::resolve);
+        } catch (RejectedExecutionException error) {
+            end("too many addresses are looked up");
+        }
+    }
+
+    private void tooSlow() {
+        end("no connection to " + address + " within " + shared.options().connectTimeout());
+    }
+
+    /** Looks up the name, which may block, and hands the socket to the loop. */
+    private void resolve() {
+        try {
+            SocketAddress remote = address.resolved();
+            SocketChannel opened =
+                    address.isUnix() ? SocketChannel.open(address.family()) : SocketChannel.open();
+            synchronized (lock) {
+                if (state == State.ENDED) {
+                    opened.close();
+                    return;
+                }
+                channel = opened;
+            }
+            opened.configureBlocking(false);
+            if (!address.isUnix()) {
+                opened.setOption(StandardSocketOptions.TCP_NODELAY, true);
+            }
+            boolean connected = opened.connect(remote);
+            shared.loop().execute(() -> register(connected));
+        } catch (UnresolvedAddressException error) {
+            end("cannot connect to " + address + ": the host is not known");
+        } catch (IOException | RuntimeException error) {
+            cannotConnect(error);
+        }
+    }
+
+    private void cannotConnect(Exception error) {
+        end("cannot connect to " + address + ": " + error.getMessage());
+    }
+
+    private void register(boolean connected) {
+        try {
+            selection = channel.register(
+                    shared.loop().selector(), connected ? 0 : SelectionKey.OP_CONNECT, this);
+            if (connected) {
+                greet();
+            }
+        } catch (IOException | RuntimeException error) {
+            cannotConnect(error);
+        }
+    }
+
+    /** The socket can do something. Only the loop calls it. */
+    void ready(SelectionKey key) {
+        try {
+            int ready = key.readyOps();
+            if ((ready & SelectionKey.OP_CONNECT) != 0) {
+                channel.finishConnect();
+                greet();
+            }
+            if ((ready & SelectionKey.OP_READ) != 0) {
+                read();
+            }
+            if ((ready & SelectionKey.OP_WRITE) != 0) {
+                key.interestOpsAnd(~SelectionKey.OP_WRITE);
+                continueWriting();
+            }
+        } catch (ProtocolException error) {
+            endMalformed(error);
+        } catch (IOException | RuntimeException error) {
+            boolean connecting;
+            synchronized (lock) {
+                connecting = state == State.CONNECTING;
+            }
+            if (connecting) {
+                cannotConnect(error);
+            } else {
+                end("the connection to " + address + " is lost: " + error.getMessage());
+            }
+        }
+    }
+
+    private void endMalformed(ProtocolException error) {
+        end("the server at " + address + " broke the protocol: " + error.getMessage());
+    }
+
+    private void greet() throws IOException {
+        transport = shared.transport(address);
+        Encoder body = new Encoder(256);
+        hello.encode(body, null);
+        synchronized (lock) {
+            if (state == State.ENDED) {
+                return;
+            }
+            state = State.GREETING;
+            out.request(HELLO_ID, HelloArgs.COMMAND.code(), body);
+        }
+        transport.begin(channel);
+        selection.interestOps(SelectionKey.OP_READ);
+        write();
+        askIfBlocked();
+    }
+
+    /**
+     * Takes a request: sends it, or keeps it until there is a place in flight.
+     *
+     * @return whether it was taken; false if the connection has ended
+     */
+    boolean submit(Exchange request) {
+        boolean full = false;
+        synchronized (lock) {
+            if (state == State.ENDED || retired) {
+                return false;
+            }
+            if (state != State.OPEN || !waiting.isEmpty() || !hasPlace()) {
+                full = !shared.mayWait();
+                if (!full) {
+                    waiting.add(request);
+                    return true;
+                }
+            } else {
+                put(request);
+            }
+        }
+        if (full) {
+            request.failed(ChatshardException.notApplied("too many calls wait already"));
+            return true;
+        }
+        flush();
+        return true;
+    }
+
+    /** Forgets a request that still waits. Returns whether it did, so that it was not sent. */
+    boolean withdraw(Exchange request) {
+        synchronized (lock) {
+            if (!waiting.remove(request)) {
+                return false;
+            }
+        }
+        shared.waitedOne();
+        return true;
+    }
+
+    private boolean hasPlace() {
+        return open.size() < places && out.size() < UNSENT_BYTES;
+    }
+
+    private void put(Exchange request) {
+        long now = System.nanoTime();
+        if (open.isEmpty()) {
+            quietSince = now;
+            pinged = false;
+        }
+        request.sending();
+        open.put(++lastId, request);
+        out.request(lastId, request.command().code(), request.body());
+        wroteAt = now;
+    }
+
+    /** Sends what waits, as far as there are places. */
+    private void pump() {
+        Iterator<Exchange> next = waiting.iterator();
+        while (next.hasNext() && state == State.OPEN && hasPlace()) {
+            Exchange request = next.next();
+            next.remove();
+            shared.waitedOne();
+            if (!request.isAbandoned()) {
+                put(request);
+            }
+        }
+    }
+
+    private void flush() {
+        if (shared.loop().isCurrent()) {
+            shared.loop().writeLater(this);
+        } else {
+            write();
+        }
+    }
+
+    /** Writes requests, unless somebody does already: then that one takes them too. */
+    void write() {
+        synchronized (lock) {
+            if (writer != Writer.IDLE || state == State.ENDED || transport == null) {
+                return;
+            }
+            writer = Writer.ACTIVE;
+        }
+        writeAll();
+    }
+
+    /** Only who made the writer active calls it. */
+    private void writeAll() {
+        try {
+            while (fill()) {
+                if (!transport.write(unsent)) {
+                    synchronized (lock) {
+                        writer = Writer.BLOCKED;
+                    }
+                    askIfBlocked();
+                    return;
+                }
+            }
+        } catch (IOException | RuntimeException error) {
+            end("the connection to " + address + " is lost: " + error.getMessage());
+        }
+    }
+
+    private void askIfBlocked() {
+        if (transport.isBlocked()) {
+            selection.interestOpsOr(SelectionKey.OP_WRITE);
+            if (!shared.loop().isCurrent()) {
+                shared.loop().selector().wakeup();
+            }
+        }
+    }
+
+    /** The socket takes more, or a handshake has moved on. Only the loop calls it. */
+    private void continueWriting() throws IOException {
+        boolean wasBlocked;
+        synchronized (lock) {
+            wasBlocked = writer == Writer.BLOCKED;
+            if (wasBlocked) {
+                writer = Writer.ACTIVE;
+            }
+        }
+        if (wasBlocked) {
+            writeAll();
+        } else if (transport.isBuffered()) {
+            transport.write(NOTHING);
+            askIfBlocked();
+        }
+    }
+
+    /** Makes the next bytes ready. Returns whether there are any; if not, nobody writes. */
+    private boolean fill() {
+        synchronized (lock) {
+            if (state == State.ENDED) {
+                return false;
+            }
+            if (unsent.hasRemaining()) {
+                return true;
+            }
+            pump();
+            if (out.size() == 0) {
+                writer = Writer.IDLE;
+                return false;
+            }
+            Encoder full = out;
+            out = spare;
+            out.clear();
+            // A buffer that was large once does not stay.
+            spare = full.bytes().length > UNSENT_BYTES ? new Encoder(BUFFER) : full;
+            unsent = ByteBuffer.wrap(full.bytes(), 0, full.size());
+            return true;
+        }
+    }
+
+    private void read() throws IOException {
+        do {
+            ByteBuffer space = frames.space();
+            int bytes = transport.read(space);
+            if (bytes < 0) {
+                end(frames.hint("the server at " + address + " closed the connection"));
+                return;
+            }
+            if (bytes > 0) {
+                frames.took(bytes);
+                synchronized (lock) {
+                    quietSince = System.nanoTime();
+                    pinged = false;
+                }
+                takeFrames();
+            }
+            if (bytes == 0 || !transport.isBuffered() && space.position() < space.limit()) {
+                break;
+            }
+        } while (!paused);
+        if (transport.isBuffered()) {
+            // What the handshake held back may go now.
+            continueWriting();
+        }
+    }
+
+    private void takeFrames() {
+        while (!paused && frames.next(decoder, address)) {
+            int more = decoder.record(3);
+            long id = decoder.integer();
+            int status = decoder.u16();
+            if (status == 200) {
+                takeReply(id, more);
+            } else {
+                ChatshardException error = ChatshardException.decode(decoder, status);
+                finish(more);
+                takeError(id, error);
+            }
+        }
+    }
+
+    private void finish(int more) {
+        decoder.skip(more);
+        if (!decoder.atEnd()) {
+            throw new ProtocolException("a frame has more than one value");
+        }
+    }
+
+    private void takeReply(long id, int more) {
+        if (id == HELLO_ID && limits == null) {
+            HelloReply reply = HelloReply.decode(decoder);
+            finish(more);
+            if (reply.protocol() != Protocol.VERSION) {
+                throw new ProtocolException("it speaks version " + reply.protocol());
+            }
+            opened(reply);
+            return;
+        }
+        Exchange request;
+        synchronized (lock) {
+            request = open.get(id);
+        }
+        if (request == null) {
+            throw new ProtocolException("a reply to no request");
+        }
+        Object reply = request.command().reply().apply(decoder);
+        finish(more);
+        if (!request.replied(reply)) {
+            remove(id);
+        }
+    }
+
+    private void takeError(long id, ChatshardException error) {
+        boolean greeting;
+        synchronized (lock) {
+            greeting = state == State.GREETING;
+        }
+        if (id == 0 || greeting) {
+            // Only 401 and errors of hello would meet the next connection too.
+            boolean stays = greeting || error.status() == 401;
+            end(stays ? error : error.as(Outcome.NOT_APPLIED));
+            return;
+        }
+        Exchange request = remove(id);
+        if (request == null) {
+            throw new ProtocolException("an error for no request");
+        }
+        request.failed(error);
+    }
+
+    /** Frees the place of a request, for one that waits. */
+    private Exchange remove(long id) {
+        Exchange request;
+        boolean over;
+        synchronized (lock) {
+            request = open.remove(id);
+            pump();
+            over = retired && open.isEmpty();
+        }
+        flush();
+        if (over) {
+            end("the client uses another node");
+        }
+        return request;
+    }
+
+    private void opened(HelloReply reply) {
+        synchronized (lock) {
+            if (state != State.GREETING) {
+                return;
+            }
+            timer.cancel(false);
+            limits = reply.limits();
+            places = (int) Math.max(1, Math.min(limits.inFlight(), 1 << 16));
+            frames.limit(limits.replyBytes());
+            long idle = limits.idleMs() * 1_000_000;
+            long beat = Math.max(5_000_000, Math.min(silence, idle / 2) / 4);
+            timer = shared.timer().scheduleWithFixedDelay(
+                    () -> beat(idle), beat, beat, TimeUnit.NANOSECONDS);
+            quietSince = System.nanoTime();
+        }
+        shared.hook(hooks -> hooks.opened(address.text()));
+        // Requests that come meanwhile wait behind those that do.
+        onOpen.accept(reply);
+        synchronized (lock) {
+            if (state == State.GREETING) {
+                state = State.OPEN;
+            }
+            pump();
+        }
+        flush();
+    }
+
+    /** Takes all requests that wait, for another connection. */
+    List<Exchange> takeWaiting() {
+        List<Exchange> taken;
+        synchronized (lock) {
+            taken = new ArrayList<>(waiting);
+            waiting.clear();
+        }
+        taken.forEach(one -> shared.waitedOne());
+        return taken;
+    }
+
+    /** Asks a silent server whether it is there, and an idle one not to close the connection. */
+    private void beat(long idle) {
+        boolean isDead = false;
+        synchronized (lock) {
+            if (state != State.OPEN || paused) {
+                return;
+            }
+            long now = System.nanoTime();
+            boolean isQuiet = !open.isEmpty() && now - quietSince >= silence;
+            boolean isIdle = !pinged && now - wroteAt >= idle / 2;
+            if (isQuiet && pinged) {
+                isDead = true;
+            } else if (isQuiet || isIdle) {
+                put(new Ping());
+                pinged = true;
+                quietSince = now;
+            } else {
+                return;
+            }
+        }
+        if (isDead) {
+            end("the server at " + address + " is silent");
+        } else {
+            write();
+        }
+    }
+
+    /** Stops to read, until {@link #resume}: the caller takes nothing. Only the loop calls it. */
+    void pause() {
+        paused = true;
+        selection.interestOpsAnd(~SelectionKey.OP_READ);
+    }
+
+    /** Reads again, from what was received already. */
+    void resume() {
+        shared.loop().execute(() -> {
+            synchronized (lock) {
+                if (state == State.ENDED || !paused) {
+                    return;
+                }
+                paused = false;
+                quietSince = System.nanoTime();
+            }
+            try {
+                takeFrames();
+                if (!paused) {
+                    selection.interestOpsOr(SelectionKey.OP_READ);
+                    if (transport.isBuffered()) {
+                        read();
+                    }
+                }
+            } catch (ProtocolException error) {
+                endMalformed(error);
+            } catch (IOException | RuntimeException error) {
+                end("the connection to " + address + " is lost: " + error.getMessage());
+            }
+        });
+    }
+
+    /** Takes no more requests, and ends when those in flight have their replies. */
+    void retire() {
+        List<Exchange> left;
+        boolean over;
+        synchronized (lock) {
+            retired = true;
+            over = open.isEmpty();
+            left = takeWaiting();
+        }
+        left.forEach(request -> request.lost(false, null));
+        if (over) {
+            end("the client uses another node");
+        }
+    }
+
+    boolean isUsable() {
+        synchronized (lock) {
+            return state != State.ENDED && !retired;
+        }
+    }
+
+    boolean isOpen() {
+        synchronized (lock) {
+            return state == State.OPEN && !retired;
+        }
+    }
+
+    int inFlight() {
+        synchronized (lock) {
+            return open.size();
+        }
+    }
+
+    /** Ends the connection for a reason of its own. */
+    void end(String why) {
+        end(ChatshardException.notApplied(why));
+    }
+
+    /** Ends the connection. Each request on it gets the cause. */
+    void end(ChatshardException cause) {
+        List<Exchange> sent;
+        List<Exchange> unsentOnes;
+        boolean wasOpen;
+        synchronized (lock) {
+            if (state == State.ENDED) {
+                return;
+            }
+            wasOpen = limits != null;
+            state = State.ENDED;
+            if (timer != null) {
+                timer.cancel(false);
+            }
+            sent = new ArrayList<>(open.values());
+            open.clear();
+            unsentOnes = takeWaiting();
+            closeSocket();
+        }
+        if (wasOpen) {
+            shared.hook(hooks -> hooks.ended(address.text(), cause.getMessage()));
+        }
+        onEnd.accept(cause);
+        sent.forEach(request -> request.lost(true, cause));
+        unsentOnes.forEach(request -> request.lost(false, cause));
+    }
+
+    private void closeSocket() {
+        try {
+            if (channel != null) {
+                channel.close();
+            }
+        } catch (IOException error) {
+            // The socket is gone in any case.
+            Thread.yield();
+        }
+        // The descriptor is released when the loop looks at its keys again.
+        shared.loop().selector().wakeup();
+    }
+
+    /** A ping of the connection itself. */
+    private final class Ping implements Exchange {
+        @Override
+        public Command<?> command() {
+            return PingArgs.COMMAND;
+        }
+
+        @Override
+        public Encoder body() {
+            Encoder body = new Encoder(1);
+            PingArgs.of().encode(body, null);
+            return body;
+        }
+
+        @Override
+        public boolean isAbandoned() {
+            return false;
+        }
+
+        @Override
+        public boolean replied(Object reply) {
+            return false;
+        }
+
+        @Override
+        public void failed(ChatshardException error) {
+            end(error);
+        }
+
+        @Override
+        public void lost(boolean wasSent, ChatshardException cause) {
+            // Nobody waits for it.
+        }
+    }
+}

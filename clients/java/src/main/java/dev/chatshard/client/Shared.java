@@ -1,0 +1,126 @@
+package dev.chatshard.client;
+
+import java.io.IOException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.ScheduledThreadPoolExecutor;
+import java.util.concurrent.SynchronousQueue;
+import java.util.concurrent.ThreadFactory;
+import java.util.concurrent.ThreadPoolExecutor;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Consumer;
+
+/** What all parts of a client share: options, threads, and the count of calls that wait. */
+final class Shared {
+    private final ChatshardOptions options;
+    private final Loop loop;
+    private final ScheduledThreadPoolExecutor timer;
+    private final ExecutorService resolver;
+    private volatile boolean closed;
+    private final AtomicInteger waiting = new AtomicInteger();
+
+    Shared(ChatshardOptions options) throws IOException {
+        this.options = options;
+        loop = new Loop();
+        timer = new ScheduledThreadPoolExecutor(1, named("chatshard-timer"));
+        timer.setRemoveOnCancelPolicy(true);
+        timer.setExecuteExistingDelayedTasksAfterShutdownPolicy(false);
+        // Looking up a name blocks, for longer than any deadline if it must.
+        resolver = new ThreadPoolExecutor(0, 64, 1, TimeUnit.SECONDS, new SynchronousQueue<>(),
+                named("chatshard-resolver"), (task, pool) -> {
+                    throw new java.util.concurrent.RejectedExecutionException("too many look-ups");
+                });
+    }
+
+    private static ThreadFactory named(String name) {
+        return task -> {
+            Thread thread = new Thread(task, name);
+            thread.setDaemon(true);
+            return thread;
+        };
+    }
+
+    ChatshardOptions options() {
+        return options;
+    }
+
+    Loop loop() {
+        return loop;
+    }
+
+    ScheduledExecutorService timer() {
+        return timer;
+    }
+
+    ExecutorService resolver() {
+        return resolver;
+    }
+
+    Transport transport(Address address) {
+        if (options.tls() == null) {
+            return new Transport.Plain();
+        }
+        String name = options.tlsName() != null ? options.tlsName() : address.host();
+        return new TlsTransport(options.tls(), name, address.isUnix() ? 0 : address.port());
+    }
+
+    /** Counts a call that waits, unless there are too many. */
+    boolean mayWait() {
+        if (waiting.incrementAndGet() <= options.waitingCalls()) {
+            return true;
+        }
+        waiting.decrementAndGet();
+        return false;
+    }
+
+    void waitedOne() {
+        waiting.decrementAndGet();
+    }
+
+    void hook(Consumer<Hooks> call) {
+        try {
+            call.accept(options.hooks());
+        } catch (RuntimeException error) {
+            // A hook that fails must not change what a call returns.
+            Thread.yield();
+        }
+    }
+
+    boolean isClosed() {
+        return closed;
+    }
+
+    /** From now on no call begins or is repeated. Returns whether that is new. */
+    synchronized boolean close() {
+        boolean isNew = !closed;
+        closed = true;
+        return isNew;
+    }
+
+    /** Rejects a wait on the thread that would end it. */
+    void requireOther() {
+        if (loop.isCurrent()) {
+            throw new IllegalStateException(
+                    "a stage of a call must not block; give it an executor (thenApplyAsync)");
+        }
+    }
+
+    /** Begins to end all threads. */
+    void stop() {
+        timer.shutdownNow();
+        resolver.shutdownNow();
+        loop.stop();
+    }
+
+    /** Waits a moment for the end of all threads. */
+    void join() {
+        try {
+            loop.join(1000);
+            timer.awaitTermination(1, TimeUnit.SECONDS);
+            resolver.awaitTermination(1, TimeUnit.SECONDS);
+        } catch (InterruptedException error) {
+            Thread.currentThread().interrupt();
+        }
+    }
+}
