@@ -126,7 +126,8 @@ def imports(fields: tuple[Field, ...]) -> str:
 
 def component_about(field: Field) -> str:
     about = sentence(field.about)
-    return about[:-1] + "; null if there is none." if field.nullable and "null" not in about else about
+    is_said = "null" in about or "absent" in about
+    return f"{about[:-1]}; null if there is none." if field.nullable and not is_said else about
 
 
 def is_boxed(field: Field) -> bool:
@@ -301,12 +302,26 @@ def overrides(command: Command, name: str) -> str:
     if command.shard_by:
         text += f"\n    @Override\n    String shardKey() {{\n        return {shard_key(command)};\n    }}\n"
     if any(f.name in ("cursor", "since") for f in command.arguments):
-        text += f"\n    /** The same arguments once more, for another page. */\n    {name} copy() {{\n"
-        text += listed(f"{name} copy = new {name}", [camel(f.name) for f in command.required], ";", "        ")
-        for field in command.optional:
-            text += f"        copy.{camel(field.name)} = {camel(field.name)};\n"
-        text += "        return copy;\n    }\n"
+        text += next_page(command, name)
     return text
+
+
+def next_page(command: Command, name: str) -> str:
+    """The arguments for the page behind one."""
+    reply = reply_type(command)
+    is_log = any(f.name == "since" for f in command.arguments)
+    end = "!page.more()" if is_log else "page.nextCursor() == null"
+    text = f"\n    @Override\n    {name} behind({reply} page) {{\n"
+    text += f"        if ({end}) {{\n            return null;\n        }}\n"
+    text += listed(f"{name} next = new {name}", [camel(f.name) for f in command.required], ";", "        ")
+    for field in command.optional:
+        value = camel(field.name)
+        if field.name == "cursor":
+            value = "page.nextCursor()"
+        elif field.name == "since":
+            value = "new Since(page.log(), page.version())"
+        text += f"        next.{camel(field.name)} = {value};\n"
+    return text + "        return next;\n    }\n"
 
 
 def shard_key(command: Command) -> str:
@@ -321,7 +336,7 @@ def shard_key(command: Command) -> str:
             text = one
         else:
             text = f"{one} != null ? {one} : {text}"
-    return text if text != "null" else "null"
+    return text
 
 
 def interface(schema: Schema, is_async: bool) -> str:

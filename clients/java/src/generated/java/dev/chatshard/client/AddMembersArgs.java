@@ -4,7 +4,7 @@ package dev.chatshard.client;
 import java.util.List;
 import java.util.Objects;
 
-/** The arguments of {@code add_members}: adds members. */
+/** The arguments of {@code add_members}: adds members to a chat. */
 public final class AddMembersArgs extends Arguments<AddMembersReply> {
     static final Command<AddMembersReply> COMMAND = new Command<>(
             34,
@@ -26,20 +26,21 @@ public final class AddMembersArgs extends Arguments<AddMembersReply> {
     /**
      * Makes arguments with the required ones.
      *
-     * @param chatId The chat.
-     * @param userIds Who joins, at most 10000.
+     * @param chatId The chat's id.
+     * @param userIds The users who join. Users who are members already stay as they are. At
+     *     most 10000 items.
      */
     public static AddMembersArgs of(String chatId, List<String> userIds) {
         return new AddMembersArgs(chatId, userIds);
     }
 
-    /** See Repeats. */
+    /** Makes a retry safe; see IdempotencyKey. */
     public AddMembersArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;
     }
 
-    /** Only if the chat has this version; else 409. */
+    /** The command needs the chat to have this version; otherwise it fails with 409. */
     public AddMembersArgs ifVersion(long ifVersion) {
         this.ifVersion = ifVersion;
         return this;

@@ -4,7 +4,7 @@ package dev.chatshard.client;
 /**
  * The reply of {@code add_members}.
  *
- * @param added How many joined.
+ * @param added How many of the users are new members.
  * @param members How many members the chat has now.
  */
 public record AddMembersReply(long added, long members) {

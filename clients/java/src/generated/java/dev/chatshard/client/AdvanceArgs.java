@@ -4,8 +4,8 @@ package dev.chatshard.client;
 import java.util.Objects;
 
 /**
- * The arguments of {@code advance}: raises the sequence of a chat for a message, or hands out the
- * next ones. Exactly one of {@code to} and {@code allocate} must be given.
+ * The arguments of {@code advance}: raises a chat's sequence, or hands out the next ones. Exactly
+ * one of {@code to} and {@code allocate} must be given.
  */
 public final class AdvanceArgs extends Arguments<AdvanceReply> {
     static final Command<AdvanceReply> COMMAND = new Command<>(
@@ -31,49 +31,55 @@ public final class AdvanceArgs extends Arguments<AdvanceReply> {
     /**
      * Makes arguments with the required ones.
      *
-     * @param chatId The chat.
+     * @param chatId The chat's id.
      */
     public static AdvanceArgs of(String chatId) {
         return new AdvanceArgs(chatId);
     }
 
-    /** An older one changes no sequence; more than 1000000 ahead is 400 without {@code force}. */
+    /**
+     * The sequence of a message that the backend stored. If it is not above the chat's last
+     * sequence, that stays.
+     */
     public AdvanceArgs to(long to) {
         this.to = to;
         return this;
     }
 
-    /** 1 to 1000000: hand out so many, each exactly once. */
+    /**
+     * How many sequences to hand out, from the next one on. Each is handed out only once. 1 to
+     * 1000000.
+     */
     public AdvanceArgs allocate(long allocate) {
         this.allocate = allocate;
         return this;
     }
 
-    /** The time of the newest message; null: the server's; more than a day ahead is 400. */
+    /** The time of the newest message; the server's time if absent. */
     public AdvanceArgs time(long time) {
         this.time = time;
         return this;
     }
 
-    /** Who sent it: their own messages are not unread to them. */
+    /** The sender, for whom the message does not count as unread. */
     public AdvanceArgs senderId(String senderId) {
         this.senderId = senderId;
         return this;
     }
 
-    /** Allow {@code to} to be far ahead. */
+    /** Allows {@code to} to be more than 1 000 000 ahead of the chat's sequence. */
     public AdvanceArgs force(boolean force) {
         this.force = force;
         return this;
     }
 
-    /** See Repeats. */
+    /** Makes a retry safe; see IdempotencyKey. */
     public AdvanceArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;
     }
 
-    /** Only if the chat has this version; else 409. */
+    /** The command needs the chat to have this version; otherwise it fails with 409. */
     public AdvanceArgs ifVersion(long ifVersion) {
         this.ifVersion = ifVersion;
         return this;

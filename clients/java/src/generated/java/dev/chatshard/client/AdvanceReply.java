@@ -4,10 +4,10 @@ package dev.chatshard.client;
 /**
  * The reply of {@code advance}.
  *
- * @param firstSequence The first that was handed out; with {@code to} the same as {@code
+ * @param firstSequence The first sequence handed out; with {@code to} it equals {@code
  *     last_sequence}.
- * @param lastSequence The last that was handed out; with {@code to} the stored one.
- * @param lastTime Time of the newest sequence.
+ * @param lastSequence The last sequence handed out; with {@code to} the chat's last sequence.
+ * @param lastTime The time of the chat's newest message.
  */
 public record AdvanceReply(long firstSequence, long lastSequence, long lastTime) {
     static AdvanceReply decode(Decoder in) {

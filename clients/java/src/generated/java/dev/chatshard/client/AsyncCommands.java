@@ -12,7 +12,7 @@ public interface AsyncCommands {
     /** Sends a command with its arguments. */
     <R> CompletableFuture<R> call(Arguments<R> arguments);
 
-    /** Does nothing, successfully. */
+    /** Does nothing; its reply shows that the node works. */
     default CompletableFuture<Void> ping() {
         return call(PingArgs.of());
     }
@@ -22,75 +22,75 @@ public interface AsyncCommands {
         return call(StatsArgs.of());
     }
 
-    /** Writes a snapshot of everything now. */
+    /** Writes a snapshot now, and replies when its file is published. */
     default CompletableFuture<SnapshotReply> snapshot() {
         return call(SnapshotArgs.of());
     }
 
-    /** A page of everything, in the form that {@code import} takes. */
+    /** A page of all chats and members, in the form that {@code import} takes. */
     default CompletableFuture<ExportReply> export() {
         return call(ExportArgs.of());
     }
 
-    /** A page of everything, in the form that {@code import} takes. */
+    /** A page of all chats and members, in the form that {@code import} takes. */
     default CompletableFuture<ExportReply> export(ExportArgs arguments) {
         return call(arguments);
     }
 
-    /** Takes chats and members as they are. */
+    /** Stores chats and members as they come from an export. */
     default CompletableFuture<ImportReply> importLines() {
         return call(ImportArgs.of());
     }
 
-    /** Takes chats and members as they are. */
+    /** Stores chats and members as they come from an export. */
     default CompletableFuture<ImportReply> importLines(ImportArgs arguments) {
         return call(arguments);
     }
 
-    /** Recounts what is counted as it changes, and names each difference. */
+    /** Recounts all figures that are kept incrementally, and names each difference. */
     default CompletableFuture<VerifyReply> verify() {
         return call(VerifyArgs.of());
     }
 
-    /** The members of the journal, as this node knows them. */
+    /** The members of the journal, as far as this node knows them. */
     default CompletableFuture<ClusterReply> cluster() {
         return call(ClusterArgs.of());
     }
 
-    /** The active gives its place to a standby. */
+    /** The active releases the journal, and a standby takes over. */
     default CompletableFuture<HandoverReply> handover() {
         return call(HandoverArgs.of());
     }
 
-    /** The active gives its place to a standby. */
+    /** The active releases the journal, and a standby takes over. */
     default CompletableFuture<HandoverReply> handover(HandoverArgs arguments) {
         return call(arguments);
     }
 
     /**
-     * A user's rows: pinned first, then newest-joined first.
+     * A user's rows, pinned first, then newest-joined first.
      *
-     * @param userId Whose rows.
+     * @param userId The user whose rows are listed.
      */
     default CompletableFuture<ListReply> list(String userId) {
         return call(ListArgs.of(userId));
     }
 
-    /** A user's rows: pinned first, then newest-joined first. */
+    /** A user's rows, pinned first, then newest-joined first. */
     default CompletableFuture<ListReply> list(ListArgs arguments) {
         return call(arguments);
     }
 
     /**
-     * Chats by id, in the order asked, each once.
+     * Details of chats, by id.
      *
-     * @param ids At most 1000.
+     * @param ids The chats, at most {@code IDS_MAX}. At most 1000 items.
      */
     default CompletableFuture<DetailReply> detail(List<String> ids) {
         return call(DetailArgs.of(ids));
     }
 
-    /** Chats by id, in the order asked, each once. */
+    /** Details of chats, by id. */
     default CompletableFuture<DetailReply> detail(DetailArgs arguments) {
         return call(arguments);
     }
@@ -98,8 +98,9 @@ public interface AsyncCommands {
     /**
      * Removes chats from a user's list until their next message.
      *
-     * @param userId Whose list.
-     * @param ids At most 1000.
+     * @param userId The user whose list loses the chats.
+     * @param ids The chats to remove, at most {@code IDS_MAX}. Those that the user does not
+     *     have are ignored. At most 1000 items.
      */
     default CompletableFuture<Void> delete(String userId, List<String> ids) {
         return call(DeleteArgs.of(userId, ids));
@@ -111,45 +112,45 @@ public interface AsyncCommands {
     }
 
     /**
-     * Sets flags of a row.
+     * Sets a row's flags.
      *
-     * @param userId Whose row.
-     * @param chatId The chat.
+     * @param userId The user whose row changes.
+     * @param chatId The chat of the row.
      */
     default CompletableFuture<SetFlagsReply> setFlags(String userId, String chatId) {
         return call(SetFlagsArgs.of(userId, chatId));
     }
 
-    /** Sets flags of a row. */
+    /** Sets a row's flags. */
     default CompletableFuture<SetFlagsReply> setFlags(SetFlagsArgs arguments) {
         return call(arguments);
     }
 
     /**
-     * Raises {@code last_online_time}.
+     * Sets {@code last_online_time}.
      *
-     * @param userId Who is online.
+     * @param userId The user who is online.
      */
     default CompletableFuture<TouchReply> touch(String userId) {
         return call(TouchArgs.of(userId));
     }
 
-    /** Raises {@code last_online_time}. */
+    /** Sets {@code last_online_time}. */
     default CompletableFuture<TouchReply> touch(TouchArgs arguments) {
         return call(arguments);
     }
 
     /**
-     * Hides the history of a chat from one user.
+     * Hides a chat's history from a user; the row stays.
      *
-     * @param userId Whose row.
-     * @param chatId The chat.
+     * @param userId The user whose row changes.
+     * @param chatId The chat of the row.
      */
     default CompletableFuture<ClearReply> clear(String userId, String chatId) {
         return call(ClearArgs.of(userId, chatId));
     }
 
-    /** Hides the history of a chat from one user. */
+    /** Hides a chat's history from a user; the row stays. */
     default CompletableFuture<ClearReply> clear(ClearArgs arguments) {
         return call(arguments);
     }
@@ -157,9 +158,10 @@ public interface AsyncCommands {
     /**
      * Raises a read position.
      *
-     * @param userId Who has read.
-     * @param chatId In which chat.
-     * @param seq Up to which sequence.
+     * @param userId The user who has read.
+     * @param chatId The chat that the user has read.
+     * @param seq The new read position, at most the chat's last sequence. If it is not above
+     *     the stored one, nothing changes.
      */
     default CompletableFuture<MarkReadReply> markRead(String userId, String chatId, long seq) {
         return call(MarkReadArgs.of(userId, chatId, seq));
@@ -171,16 +173,17 @@ public interface AsyncCommands {
     }
 
     /**
-     * Raises the read positions of several chats.
+     * Raises read positions of several chats.
      *
-     * @param userId Who has read.
-     * @param items At most 1000.
+     * @param userId The user who has read.
+     * @param items The chats and their read positions; each chat at most once. At most 1000
+     *     items.
      */
     default CompletableFuture<MarkReadManyReply> markReadMany(String userId, List<ReadItem> items) {
         return call(MarkReadManyArgs.of(userId, items));
     }
 
-    /** Raises the read positions of several chats. */
+    /** Raises read positions of several chats. */
     default CompletableFuture<MarkReadManyReply> markReadMany(MarkReadManyArgs arguments) {
         return call(arguments);
     }
@@ -188,7 +191,7 @@ public interface AsyncCommands {
     /**
      * A page of a user's conversations: rows with their chats and unread counts.
      *
-     * @param userId Whose conversations.
+     * @param userId The user whose conversations are listed.
      */
     default CompletableFuture<ConversationsReply> conversations(String userId) {
         return call(ConversationsArgs.of(userId));
@@ -200,44 +203,45 @@ public interface AsyncCommands {
     }
 
     /**
-     * Unread counts of many users.
+     * Unread totals of many users.
      *
-     * @param userIds Whose counts; at most 1000.
+     * @param userIds The users, at most {@code IDS_MAX}; a repeated user counts once. At most
+     *     1000 items.
      */
     default CompletableFuture<UnreadReply> unread(List<String> userIds) {
         return call(UnreadArgs.of(userIds));
     }
 
-    /** Unread counts of many users. */
+    /** Unread totals of many users. */
     default CompletableFuture<UnreadReply> unread(UnreadArgs arguments) {
         return call(arguments);
     }
 
     /**
-     * What changed in a user's list.
+     * A user's changes since a version.
      *
-     * @param userId Whose changes.
+     * @param userId The user whose rows are synchronized.
      */
     default CompletableFuture<SyncReply> sync(String userId) {
         return call(SyncArgs.of(userId));
     }
 
-    /** What changed in a user's list. */
+    /** A user's changes since a version. */
     default CompletableFuture<SyncReply> sync(SyncArgs arguments) {
         return call(arguments);
     }
 
     /**
-     * Why a chat is listed and unread as it is.
+     * Explains why a chat is listed and unread as it is.
      *
-     * @param userId Whose view.
-     * @param chatId The chat.
+     * @param userId The user whose view is explained.
+     * @param chatId The chat to explain.
      */
     default CompletableFuture<ExplainReply> explain(String userId, String chatId) {
         return call(ExplainArgs.of(userId, chatId));
     }
 
-    /** Why a chat is listed and unread as it is. */
+    /** Explains why a chat is listed and unread as it is. */
     default CompletableFuture<ExplainReply> explain(ExplainArgs arguments) {
         return call(arguments);
     }
@@ -245,7 +249,7 @@ public interface AsyncCommands {
     /**
      * Removes every trace of a user.
      *
-     * @param userId Who.
+     * @param userId The user, of whom no trace remains.
      */
     default CompletableFuture<EraseUserReply> eraseUser(String userId) {
         return call(EraseUserArgs.of(userId));
@@ -257,19 +261,19 @@ public interface AsyncCommands {
     }
 
     /**
-     * Raises the sequence of a chat for a message, or hands out the next ones. Exactly one of the
-     * two must be given.
+     * Raises a chat's sequence, or hands out the next ones. Exactly one of the two must be given.
      */
     default CompletableFuture<AdvanceReply> advance(AdvanceArgs arguments) {
         return call(arguments);
     }
 
     /**
-     * Makes a chat and its members.
+     * Creates a chat and its members.
      *
-     * @param type 1 single, 2 group, 3 official.
-     * @param creatorId Who made it; a member only if in {@code user_ids}.
-     * @param userIds The first members, at most 10000; two different ones for a single chat.
+     * @param type The chat's type: single, group or official.
+     * @param creatorId The creator: a person, a group or a robot; a member only if in {@code
+     *     user_ids}.
+     * @param userIds The first members; exactly two for a single chat. At most 10000 items.
      */
     default CompletableFuture<CreateReply> create(
             int type,
@@ -278,31 +282,33 @@ public interface AsyncCommands {
         return call(CreateArgs.of(type, creatorId, userIds));
     }
 
-    /** Makes a chat and its members. */
+    /** Creates a chat and its members. */
     default CompletableFuture<CreateReply> create(CreateArgs arguments) {
         return call(arguments);
     }
 
     /**
-     * Adds members.
+     * Adds members to a chat.
      *
-     * @param chatId The chat.
-     * @param userIds Who joins, at most 10000.
+     * @param chatId The chat's id.
+     * @param userIds The users who join. Users who are members already stay as they are. At
+     *     most 10000 items.
      */
     default CompletableFuture<AddMembersReply> addMembers(String chatId, List<String> userIds) {
         return call(AddMembersArgs.of(chatId, userIds));
     }
 
-    /** Adds members. */
+    /** Adds members to a chat. */
     default CompletableFuture<AddMembersReply> addMembers(AddMembersArgs arguments) {
         return call(arguments);
     }
 
     /**
-     * Removes members.
+     * Removes members from a chat.
      *
-     * @param chatId The chat.
-     * @param userIds Who leaves, at most 10000.
+     * @param chatId The chat's id.
+     * @param userIds The users who leave. Users who are not members are ignored. At most 10000
+     *     items.
      */
     default CompletableFuture<RemoveMembersReply> removeMembers(
             String chatId,
@@ -310,21 +316,21 @@ public interface AsyncCommands {
         return call(RemoveMembersArgs.of(chatId, userIds));
     }
 
-    /** Removes members. */
+    /** Removes members from a chat. */
     default CompletableFuture<RemoveMembersReply> removeMembers(RemoveMembersArgs arguments) {
         return call(arguments);
     }
 
     /**
-     * The members of a chat, in join order.
+     * A chat's members.
      *
-     * @param chatId The chat.
+     * @param chatId The chat's id.
      */
     default CompletableFuture<MembersReply> members(String chatId) {
         return call(MembersArgs.of(chatId));
     }
 
-    /** The members of a chat, in join order. */
+    /** A chat's members. */
     default CompletableFuture<MembersReply> members(MembersArgs arguments) {
         return call(arguments);
     }
@@ -332,8 +338,8 @@ public interface AsyncCommands {
     /**
      * Enables or disables a chat.
      *
-     * @param chatId The chat.
-     * @param status 1 normal, 2 disabled.
+     * @param chatId The chat's id.
+     * @param status The new status: 1 normal, 2 disabled.
      */
     default CompletableFuture<SetStatusReply> setStatus(String chatId, int status) {
         return call(SetStatusArgs.of(chatId, status));
@@ -345,15 +351,15 @@ public interface AsyncCommands {
     }
 
     /**
-     * Ends a chat for good.
+     * Ends a chat for good; its id is never used again.
      *
-     * @param chatId The chat.
+     * @param chatId The chat's id.
      */
     default CompletableFuture<Void> dissolve(String chatId) {
         return call(DissolveArgs.of(chatId));
     }
 
-    /** Ends a chat for good. */
+    /** Ends a chat for good; its id is never used again. */
     default CompletableFuture<Void> dissolve(DissolveArgs arguments) {
         return call(arguments);
     }

@@ -4,16 +4,16 @@ package dev.chatshard.client;
 /**
  * The record {@code chat}.
  *
- * @param id The chat.
- * @param creatorId Who made it.
- * @param type 1 single, 2 group, 3 official.
- * @param status 1 normal, 2 disabled.
- * @param isEnc Messages are encrypted.
- * @param lastReadSequence The floor of the asking user, at most {@code last_sequence}; 0
- *     without a user.
- * @param lastSequence The newest message.
- * @param lastTime Time of the newest message.
- * @param createdAt When the chat was made.
+ * @param id The chat's id.
+ * @param creatorId The creator: a person, a group or a robot, not always a member.
+ * @param type The chat's type: single, group or official.
+ * @param status The chat's status: normal or disabled.
+ * @param isEnc Whether the chat's messages are encrypted.
+ * @param lastReadSequence The floor of the user who looks, but at most {@code last_sequence};
+ *     0 without a user.
+ * @param lastSequence Sequence of the chat's newest message.
+ * @param lastTime Time of the chat's newest message.
+ * @param createdAt When the chat was created.
  */
 public record Chat(
         String id,

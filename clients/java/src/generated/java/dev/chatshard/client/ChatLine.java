@@ -4,20 +4,18 @@ package dev.chatshard.client;
 /**
  * The record {@code chat_line}.
  *
- * @param id The chat; required.
- * @param creatorId Who made it; required.
- * @param type 1 single, 2 group, 3 official; required.
- * @param status Null: 1.
- * @param isEnc Null: 0.
- * @param lastSequence Null: 0.
- * @param lastTime Null: 0.
- * @param createdAt Null: 0.
- * @param version At most 2^52, so that it can be counted up; null: 1. {@code export} has 2^52
- *     for a larger one.
- * @param dissolved 1: the chat is gone and its id is never used again; null: 0.
- * @param requestDigest Digest of the {@code create} that made it, opaque: 16 hex digits; null:
- *     not known. {@code export} has null for a chat that was dissolved or that came by {@code
- *     import} without one.
+ * @param id The chat's id.
+ * @param creatorId The creator: a person, a group or a robot, not always a member.
+ * @param type The chat's type: single, group or official.
+ * @param status The chat's status; normal if absent.
+ * @param isEnc Whether the chat's messages are encrypted.
+ * @param lastSequence Sequence of the chat's newest message.
+ * @param lastTime Time of the chat's newest message.
+ * @param createdAt When the chat was created.
+ * @param version The chat's version; 1 if absent.
+ * @param dissolved 1: the chat is dissolved and its id is never used again.
+ * @param requestDigest Digest of the {@code create} request, in 16 hex digits. It makes a
+ *     repeated request recognizable; null if there is none.
  */
 public record ChatLine(
         String id,
@@ -37,12 +35,12 @@ public record ChatLine(
                 in.string(),
                 in.string(),
                 in.small(),
-                in.small(),
+                in.nil() ? null : in.small(),
                 in.flag(),
                 in.integer(),
                 in.integer(),
                 in.integer(),
-                in.integer(),
+                in.nil() ? null : in.integer(),
                 in.flag(),
                 in.nil() ? null : in.string());
         in.skip(more);
@@ -89,55 +87,51 @@ public record ChatLine(
             this.type = type;
         }
 
-        /** Null: 1. */
+        /** The chat's status; normal if absent. */
         public Builder status(int status) {
             this.status = status;
             return this;
         }
 
-        /** Null: 0. */
+        /** Whether the chat's messages are encrypted. */
         public Builder isEnc(boolean isEnc) {
             this.isEnc = isEnc;
             return this;
         }
 
-        /** Null: 0. */
+        /** Sequence of the chat's newest message. */
         public Builder lastSequence(long lastSequence) {
             this.lastSequence = lastSequence;
             return this;
         }
 
-        /** Null: 0. */
+        /** Time of the chat's newest message. */
         public Builder lastTime(long lastTime) {
             this.lastTime = lastTime;
             return this;
         }
 
-        /** Null: 0. */
+        /** When the chat was created. */
         public Builder createdAt(long createdAt) {
             this.createdAt = createdAt;
             return this;
         }
 
-        /**
-         * At most 2^52, so that it can be counted up; null: 1. {@code export} has 2^52 for a
-         * larger one.
-         */
+        /** The chat's version; 1 if absent. */
         public Builder version(long version) {
             this.version = version;
             return this;
         }
 
-        /** 1: the chat is gone and its id is never used again; null: 0. */
+        /** 1: the chat is dissolved and its id is never used again. */
         public Builder dissolved(boolean dissolved) {
             this.dissolved = dissolved;
             return this;
         }
 
         /**
-         * Digest of the {@code create} that made it, opaque: 16 hex digits; null: not known.
-         * {@code export} has null for a chat that was dissolved or that came by {@code import}
-         * without one.
+         * Digest of the {@code create} request, in 16 hex digits. It makes a repeated request
+         * recognizable.
          */
         public Builder requestDigest(String requestDigest) {
             this.requestDigest = requestDigest;

@@ -3,7 +3,7 @@ package dev.chatshard.client;
 
 import java.util.Objects;
 
-/** The arguments of {@code clear}: hides the history of a chat from one user. */
+/** The arguments of {@code clear}: hides a chat's history from a user; the row stays. */
 public final class ClearArgs extends Arguments<ClearReply> {
     static final Command<ClearReply> COMMAND = new Command<>(
             21,
@@ -25,20 +25,20 @@ public final class ClearArgs extends Arguments<ClearReply> {
     /**
      * Makes arguments with the required ones.
      *
-     * @param userId Whose row.
-     * @param chatId The chat.
+     * @param userId The user whose row changes.
+     * @param chatId The chat of the row.
      */
     public static ClearArgs of(String userId, String chatId) {
         return new ClearArgs(userId, chatId);
     }
 
-    /** See Repeats. */
+    /** Makes a retry safe; see IdempotencyKey. */
     public ClearArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;
     }
 
-    /** Only if the row has this version; else 409. */
+    /** The command needs the row to have this version; otherwise it fails with 409. */
     public ClearArgs ifVersion(long ifVersion) {
         this.ifVersion = ifVersion;
         return this;

@@ -4,7 +4,7 @@ package dev.chatshard.client;
 /**
  * The reply of {@code clear}.
  *
- * @param deletedToSeq The watermark: the user sees nothing at or below it.
+ * @param deletedToSeq The watermark: the user sees no message at or below it.
  */
 public record ClearReply(long deletedToSeq) {
     static ClearReply decode(Decoder in) {

@@ -4,19 +4,21 @@ package dev.chatshard.client;
 /**
  * The record {@code cluster_member}.
  *
- * @param member Its name.
+ * @param member Its name among the members.
  * @param role {@code active}, {@code standby}, {@code claiming}, {@code demoted}, or {@code
  *     failed} if it waits for an operator.
- * @param address Address of its TCP door.
- * @param admin Address of its admin listener; empty without one.
- * @param version Version of its program; null if there is none.
- * @param format Newest format of the journal that it reads; null if there is none.
- * @param lsn Number of the newest record that it has applied; null if there is none.
- * @param durableLsn Number of the newest record that is synced to its disk; null if there is
+ * @param address The address of its TCP door, as clients reach it.
+ * @param admin The address of its admin listener; empty if it has none.
+ * @param version The version of its program; null if there is none.
+ * @param format The newest format of the journal that it reads; null if there is none.
+ * @param lsn LSN of the newest record that all of its shards have applied; null if there is
  *     none.
- * @param lag Committed records behind its {@code lsn}; null if there is none.
+ * @param durableLsn LSN of the newest record that is synced to its disk; null if there is
+ *     none.
+ * @param lag Committed records that it has not applied, as of its last word; null if there is
+ *     none.
  * @param heardMs Time since its last word, in ms; null if there is none.
- * @param disk Why its disk takes nothing; null if it does.
+ * @param disk Why its disk takes nothing, if so; null if there is none.
  */
 public record ClusterMember(
         String member,

@@ -6,14 +6,16 @@ import java.util.List;
 /**
  * The reply of {@code cluster}.
  *
- * @param members This node, the active, and those that reported to it; at most 34.
- * @param epoch Number of the newest claim that this node knows; 0 without one.
- * @param ageMs How old the active's word is that this node passes on; 0 on the active; null
- *     without one.
- * @param seq Number of the newest entry of the journal that this node knows of; null without a
- *     journal, and if it knows none of {@code epoch}.
- * @param noClaim Why this node does not claim although no active replies: another member has
- *     more than the engine shows; null if there is none.
+ * @param members The members, by name: the newest active, this node, and those that reported
+ *     to the active.
+ * @param epoch Number of the newest claim that this node knows; 0 without a journal.
+ * @param ageMs Age of what a standby passes on, in ms. On the active it is 0, and on a standby
+ *     that has not heard of an active it is absent.
+ * @param seq Seq of the newest entry of the journal that this node or, as far as it heard,
+ *     another member has accepted. Absent without a journal, and while no entry of {@code epoch}
+ *     was accepted; null if there is none.
+ * @param noClaim Why this node does not claim although the active is silent: another member
+ *     has accepted more than the engine shows; null if there is none.
  */
 public record ClusterReply(
         List<ClusterMember> members,

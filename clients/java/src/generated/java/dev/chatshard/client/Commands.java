@@ -11,7 +11,7 @@ public interface Commands {
     /** Sends a command with its arguments. */
     <R> R call(Arguments<R> arguments);
 
-    /** Does nothing, successfully. */
+    /** Does nothing; its reply shows that the node works. */
     default void ping() {
         call(PingArgs.of());
     }
@@ -21,75 +21,75 @@ public interface Commands {
         return call(StatsArgs.of());
     }
 
-    /** Writes a snapshot of everything now. */
+    /** Writes a snapshot now, and replies when its file is published. */
     default SnapshotReply snapshot() {
         return call(SnapshotArgs.of());
     }
 
-    /** A page of everything, in the form that {@code import} takes. */
+    /** A page of all chats and members, in the form that {@code import} takes. */
     default ExportReply export() {
         return call(ExportArgs.of());
     }
 
-    /** A page of everything, in the form that {@code import} takes. */
+    /** A page of all chats and members, in the form that {@code import} takes. */
     default ExportReply export(ExportArgs arguments) {
         return call(arguments);
     }
 
-    /** Takes chats and members as they are. */
+    /** Stores chats and members as they come from an export. */
     default ImportReply importLines() {
         return call(ImportArgs.of());
     }
 
-    /** Takes chats and members as they are. */
+    /** Stores chats and members as they come from an export. */
     default ImportReply importLines(ImportArgs arguments) {
         return call(arguments);
     }
 
-    /** Recounts what is counted as it changes, and names each difference. */
+    /** Recounts all figures that are kept incrementally, and names each difference. */
     default VerifyReply verify() {
         return call(VerifyArgs.of());
     }
 
-    /** The members of the journal, as this node knows them. */
+    /** The members of the journal, as far as this node knows them. */
     default ClusterReply cluster() {
         return call(ClusterArgs.of());
     }
 
-    /** The active gives its place to a standby. */
+    /** The active releases the journal, and a standby takes over. */
     default HandoverReply handover() {
         return call(HandoverArgs.of());
     }
 
-    /** The active gives its place to a standby. */
+    /** The active releases the journal, and a standby takes over. */
     default HandoverReply handover(HandoverArgs arguments) {
         return call(arguments);
     }
 
     /**
-     * A user's rows: pinned first, then newest-joined first.
+     * A user's rows, pinned first, then newest-joined first.
      *
-     * @param userId Whose rows.
+     * @param userId The user whose rows are listed.
      */
     default ListReply list(String userId) {
         return call(ListArgs.of(userId));
     }
 
-    /** A user's rows: pinned first, then newest-joined first. */
+    /** A user's rows, pinned first, then newest-joined first. */
     default ListReply list(ListArgs arguments) {
         return call(arguments);
     }
 
     /**
-     * Chats by id, in the order asked, each once.
+     * Details of chats, by id.
      *
-     * @param ids At most 1000.
+     * @param ids The chats, at most {@code IDS_MAX}. At most 1000 items.
      */
     default DetailReply detail(List<String> ids) {
         return call(DetailArgs.of(ids));
     }
 
-    /** Chats by id, in the order asked, each once. */
+    /** Details of chats, by id. */
     default DetailReply detail(DetailArgs arguments) {
         return call(arguments);
     }
@@ -97,8 +97,9 @@ public interface Commands {
     /**
      * Removes chats from a user's list until their next message.
      *
-     * @param userId Whose list.
-     * @param ids At most 1000.
+     * @param userId The user whose list loses the chats.
+     * @param ids The chats to remove, at most {@code IDS_MAX}. Those that the user does not
+     *     have are ignored. At most 1000 items.
      */
     default void delete(String userId, List<String> ids) {
         call(DeleteArgs.of(userId, ids));
@@ -110,45 +111,45 @@ public interface Commands {
     }
 
     /**
-     * Sets flags of a row.
+     * Sets a row's flags.
      *
-     * @param userId Whose row.
-     * @param chatId The chat.
+     * @param userId The user whose row changes.
+     * @param chatId The chat of the row.
      */
     default SetFlagsReply setFlags(String userId, String chatId) {
         return call(SetFlagsArgs.of(userId, chatId));
     }
 
-    /** Sets flags of a row. */
+    /** Sets a row's flags. */
     default SetFlagsReply setFlags(SetFlagsArgs arguments) {
         return call(arguments);
     }
 
     /**
-     * Raises {@code last_online_time}.
+     * Sets {@code last_online_time}.
      *
-     * @param userId Who is online.
+     * @param userId The user who is online.
      */
     default TouchReply touch(String userId) {
         return call(TouchArgs.of(userId));
     }
 
-    /** Raises {@code last_online_time}. */
+    /** Sets {@code last_online_time}. */
     default TouchReply touch(TouchArgs arguments) {
         return call(arguments);
     }
 
     /**
-     * Hides the history of a chat from one user.
+     * Hides a chat's history from a user; the row stays.
      *
-     * @param userId Whose row.
-     * @param chatId The chat.
+     * @param userId The user whose row changes.
+     * @param chatId The chat of the row.
      */
     default ClearReply clear(String userId, String chatId) {
         return call(ClearArgs.of(userId, chatId));
     }
 
-    /** Hides the history of a chat from one user. */
+    /** Hides a chat's history from a user; the row stays. */
     default ClearReply clear(ClearArgs arguments) {
         return call(arguments);
     }
@@ -156,9 +157,10 @@ public interface Commands {
     /**
      * Raises a read position.
      *
-     * @param userId Who has read.
-     * @param chatId In which chat.
-     * @param seq Up to which sequence.
+     * @param userId The user who has read.
+     * @param chatId The chat that the user has read.
+     * @param seq The new read position, at most the chat's last sequence. If it is not above
+     *     the stored one, nothing changes.
      */
     default MarkReadReply markRead(String userId, String chatId, long seq) {
         return call(MarkReadArgs.of(userId, chatId, seq));
@@ -170,16 +172,17 @@ public interface Commands {
     }
 
     /**
-     * Raises the read positions of several chats.
+     * Raises read positions of several chats.
      *
-     * @param userId Who has read.
-     * @param items At most 1000.
+     * @param userId The user who has read.
+     * @param items The chats and their read positions; each chat at most once. At most 1000
+     *     items.
      */
     default MarkReadManyReply markReadMany(String userId, List<ReadItem> items) {
         return call(MarkReadManyArgs.of(userId, items));
     }
 
-    /** Raises the read positions of several chats. */
+    /** Raises read positions of several chats. */
     default MarkReadManyReply markReadMany(MarkReadManyArgs arguments) {
         return call(arguments);
     }
@@ -187,7 +190,7 @@ public interface Commands {
     /**
      * A page of a user's conversations: rows with their chats and unread counts.
      *
-     * @param userId Whose conversations.
+     * @param userId The user whose conversations are listed.
      */
     default ConversationsReply conversations(String userId) {
         return call(ConversationsArgs.of(userId));
@@ -199,44 +202,45 @@ public interface Commands {
     }
 
     /**
-     * Unread counts of many users.
+     * Unread totals of many users.
      *
-     * @param userIds Whose counts; at most 1000.
+     * @param userIds The users, at most {@code IDS_MAX}; a repeated user counts once. At most
+     *     1000 items.
      */
     default UnreadReply unread(List<String> userIds) {
         return call(UnreadArgs.of(userIds));
     }
 
-    /** Unread counts of many users. */
+    /** Unread totals of many users. */
     default UnreadReply unread(UnreadArgs arguments) {
         return call(arguments);
     }
 
     /**
-     * What changed in a user's list.
+     * A user's changes since a version.
      *
-     * @param userId Whose changes.
+     * @param userId The user whose rows are synchronized.
      */
     default SyncReply sync(String userId) {
         return call(SyncArgs.of(userId));
     }
 
-    /** What changed in a user's list. */
+    /** A user's changes since a version. */
     default SyncReply sync(SyncArgs arguments) {
         return call(arguments);
     }
 
     /**
-     * Why a chat is listed and unread as it is.
+     * Explains why a chat is listed and unread as it is.
      *
-     * @param userId Whose view.
-     * @param chatId The chat.
+     * @param userId The user whose view is explained.
+     * @param chatId The chat to explain.
      */
     default ExplainReply explain(String userId, String chatId) {
         return call(ExplainArgs.of(userId, chatId));
     }
 
-    /** Why a chat is listed and unread as it is. */
+    /** Explains why a chat is listed and unread as it is. */
     default ExplainReply explain(ExplainArgs arguments) {
         return call(arguments);
     }
@@ -244,7 +248,7 @@ public interface Commands {
     /**
      * Removes every trace of a user.
      *
-     * @param userId Who.
+     * @param userId The user, of whom no trace remains.
      */
     default EraseUserReply eraseUser(String userId) {
         return call(EraseUserArgs.of(userId));
@@ -256,69 +260,71 @@ public interface Commands {
     }
 
     /**
-     * Raises the sequence of a chat for a message, or hands out the next ones. Exactly one of the
-     * two must be given.
+     * Raises a chat's sequence, or hands out the next ones. Exactly one of the two must be given.
      */
     default AdvanceReply advance(AdvanceArgs arguments) {
         return call(arguments);
     }
 
     /**
-     * Makes a chat and its members.
+     * Creates a chat and its members.
      *
-     * @param type 1 single, 2 group, 3 official.
-     * @param creatorId Who made it; a member only if in {@code user_ids}.
-     * @param userIds The first members, at most 10000; two different ones for a single chat.
+     * @param type The chat's type: single, group or official.
+     * @param creatorId The creator: a person, a group or a robot; a member only if in {@code
+     *     user_ids}.
+     * @param userIds The first members; exactly two for a single chat. At most 10000 items.
      */
     default CreateReply create(int type, String creatorId, List<String> userIds) {
         return call(CreateArgs.of(type, creatorId, userIds));
     }
 
-    /** Makes a chat and its members. */
+    /** Creates a chat and its members. */
     default CreateReply create(CreateArgs arguments) {
         return call(arguments);
     }
 
     /**
-     * Adds members.
+     * Adds members to a chat.
      *
-     * @param chatId The chat.
-     * @param userIds Who joins, at most 10000.
+     * @param chatId The chat's id.
+     * @param userIds The users who join. Users who are members already stay as they are. At
+     *     most 10000 items.
      */
     default AddMembersReply addMembers(String chatId, List<String> userIds) {
         return call(AddMembersArgs.of(chatId, userIds));
     }
 
-    /** Adds members. */
+    /** Adds members to a chat. */
     default AddMembersReply addMembers(AddMembersArgs arguments) {
         return call(arguments);
     }
 
     /**
-     * Removes members.
+     * Removes members from a chat.
      *
-     * @param chatId The chat.
-     * @param userIds Who leaves, at most 10000.
+     * @param chatId The chat's id.
+     * @param userIds The users who leave. Users who are not members are ignored. At most 10000
+     *     items.
      */
     default RemoveMembersReply removeMembers(String chatId, List<String> userIds) {
         return call(RemoveMembersArgs.of(chatId, userIds));
     }
 
-    /** Removes members. */
+    /** Removes members from a chat. */
     default RemoveMembersReply removeMembers(RemoveMembersArgs arguments) {
         return call(arguments);
     }
 
     /**
-     * The members of a chat, in join order.
+     * A chat's members.
      *
-     * @param chatId The chat.
+     * @param chatId The chat's id.
      */
     default MembersReply members(String chatId) {
         return call(MembersArgs.of(chatId));
     }
 
-    /** The members of a chat, in join order. */
+    /** A chat's members. */
     default MembersReply members(MembersArgs arguments) {
         return call(arguments);
     }
@@ -326,8 +332,8 @@ public interface Commands {
     /**
      * Enables or disables a chat.
      *
-     * @param chatId The chat.
-     * @param status 1 normal, 2 disabled.
+     * @param chatId The chat's id.
+     * @param status The new status: 1 normal, 2 disabled.
      */
     default SetStatusReply setStatus(String chatId, int status) {
         return call(SetStatusArgs.of(chatId, status));
@@ -339,15 +345,15 @@ public interface Commands {
     }
 
     /**
-     * Ends a chat for good.
+     * Ends a chat for good; its id is never used again.
      *
-     * @param chatId The chat.
+     * @param chatId The chat's id.
      */
     default void dissolve(String chatId) {
         call(DissolveArgs.of(chatId));
     }
 
-    /** Ends a chat for good. */
+    /** Ends a chat for good; its id is never used again. */
     default void dissolve(DissolveArgs arguments) {
         call(arguments);
     }

@@ -4,24 +4,25 @@ package dev.chatshard.client;
 /**
  * The record {@code conversation}.
  *
- * @param id The chat.
- * @param chatId The chat again.
- * @param isTop Pinned.
- * @param isMute Without notifications.
- * @param isShow 1.
- * @param isHide Hidden by the user.
- * @param maxReadSeq Read position.
- * @param lastOnlineTime When the user was last online in it.
- * @param creatorId Who made the chat.
- * @param type 1 single, 2 group, 3 official.
- * @param status 1 normal, 2 disabled.
- * @param isEnc Messages are encrypted.
- * @param lastReadSequence The highest floor, at most {@code last_sequence}.
- * @param lastSequence The newest message.
- * @param lastTime Time of the newest message.
- * @param createdAt When the chat was made.
- * @param unread Unread messages.
- * @param markedUnread Marked as unread by hand.
+ * @param id The chat's id.
+ * @param chatId The chat's id again, under the API's second name for it.
+ * @param isTop Whether the user pinned the chat.
+ * @param isMute Whether the user muted the chat: no notifications.
+ * @param isShow Always 1, because deleted rows are not conversations.
+ * @param isHide Whether the user hid the chat.
+ * @param maxReadSeq The user's read position in the chat.
+ * @param lastOnlineTime When the user was last online in the chat.
+ * @param creatorId The creator: a person, a group or a robot, not always a member.
+ * @param type The chat's type: single, group or official.
+ * @param status The chat's status: normal or disabled.
+ * @param isEnc Whether the chat's messages are encrypted.
+ * @param lastReadSequence The user's floor, but at most {@code last_sequence}; {@code unread}
+ *     counts the messages above it.
+ * @param lastSequence Sequence of the chat's newest message.
+ * @param lastTime Time of the chat's newest message.
+ * @param createdAt When the chat was created.
+ * @param unread How many messages of the chat are unread for the user.
+ * @param markedUnread Whether the user marked the chat as unread by hand.
  */
 public record Conversation(
         String id,

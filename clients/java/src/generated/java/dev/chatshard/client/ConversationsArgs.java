@@ -30,43 +30,43 @@ public final class ConversationsArgs extends Arguments<ConversationsReply> {
     /**
      * Makes arguments with the required ones.
      *
-     * @param userId Whose conversations.
+     * @param userId The user whose conversations are listed.
      */
     public static ConversationsArgs of(String userId) {
         return new ConversationsArgs(userId);
     }
 
-    /** 1 to 200; default 50. */
+    /** Most conversations in the reply; 50 if absent, at most 200. 1 to 200; 50 if absent. */
     public ConversationsArgs limit(long limit) {
         this.limit = limit;
         return this;
     }
 
-    /** {@code next_cursor} of the page before. */
+    /** {@code next_cursor} of the previous page; {@code None} asks for the first page. */
     public ConversationsArgs cursor(String cursor) {
         this.cursor = cursor;
         return this;
     }
 
-    /** True: only those with unread messages, or marked as unread. */
+    /** Only conversations with unread messages or with an unread mark. */
     public ConversationsArgs unreadOnly(boolean unreadOnly) {
         this.unreadOnly = unreadOnly;
         return this;
     }
 
-    /** Only those of this type. */
+    /** Only conversations of this type. */
     public ConversationsArgs type(int type) {
         this.type = type;
         return this;
     }
 
-    /** 1: only hidden ones, 0: only others. */
+    /** 1: only hidden conversations; 0: only the others. */
     public ConversationsArgs hidden(boolean hidden) {
         this.hidden = hidden;
         return this;
     }
 
-    /** Only those whose newest message is of this time or later. */
+    /** Only conversations whose newest message is of this time or later. */
     public ConversationsArgs activeSince(long activeSince) {
         this.activeSince = activeSince;
         return this;
@@ -94,15 +94,18 @@ public final class ConversationsArgs extends Arguments<ConversationsReply> {
         return userId;
     }
 
-    /** The same arguments once more, for another page. */
-    ConversationsArgs copy() {
-        ConversationsArgs copy = new ConversationsArgs(userId);
-        copy.limit = limit;
-        copy.cursor = cursor;
-        copy.unreadOnly = unreadOnly;
-        copy.type = type;
-        copy.hidden = hidden;
-        copy.activeSince = activeSince;
-        return copy;
+    @Override
+    ConversationsArgs behind(ConversationsReply page) {
+        if (page.nextCursor() == null) {
+            return null;
+        }
+        ConversationsArgs next = new ConversationsArgs(userId);
+        next.limit = limit;
+        next.cursor = page.nextCursor();
+        next.unreadOnly = unreadOnly;
+        next.type = type;
+        next.hidden = hidden;
+        next.activeSince = activeSince;
+        return next;
     }
 }

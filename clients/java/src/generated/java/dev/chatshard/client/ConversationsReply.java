@@ -7,8 +7,9 @@ import java.util.List;
  * The reply of {@code conversations}.
  *
  * @param items The conversations of this page.
- * @param nextCursor Null on the last page; null if there is none.
- * @param moved Up to the cursor, conversations moved, came or went; false without a cursor.
+ * @param nextCursor The {@code cursor} of the next page; null on the last page.
+ * @param moved True if conversations before this page moved, came or went since the previous
+ *     page. All others are neither skipped nor repeated.
  */
 public record ConversationsReply(List<Conversation> items, String nextCursor, boolean moved) {
     static ConversationsReply decode(Decoder in) {

@@ -4,7 +4,7 @@ package dev.chatshard.client;
 import java.util.List;
 import java.util.Objects;
 
-/** The arguments of {@code create}: makes a chat and its members. */
+/** The arguments of {@code create}: creates a chat and its members. */
 public final class CreateArgs extends Arguments<CreateReply> {
     static final Command<CreateReply> COMMAND = new Command<>(
             33,
@@ -30,36 +30,37 @@ public final class CreateArgs extends Arguments<CreateReply> {
     /**
      * Makes arguments with the required ones.
      *
-     * @param type 1 single, 2 group, 3 official.
-     * @param creatorId Who made it; a member only if in {@code user_ids}.
-     * @param userIds The first members, at most 10000; two different ones for a single chat.
+     * @param type The chat's type: single, group or official.
+     * @param creatorId The creator: a person, a group or a robot; a member only if in {@code
+     *     user_ids}.
+     * @param userIds The first members; exactly two for a single chat. At most 10000 items.
      */
     public static CreateArgs of(int type, String creatorId, List<String> userIds) {
         return new CreateArgs(type, creatorId, userIds);
     }
 
     /**
-     * Null: the server chooses {@code s_}, {@code g_} or {@code o_} and 16 hex digits, from the
-     * idempotency key if there is one.
+     * The chat's id. If absent, a single chat derives it from its users. Other chats derive it
+     * from the idempotency key, or draw it at random.
      */
     public CreateArgs id(String id) {
         this.id = id;
         return this;
     }
 
-    /** Null: 0. */
+    /** Whether the chat's messages are encrypted. */
     public CreateArgs isEnc(boolean isEnc) {
         this.isEnc = isEnc;
         return this;
     }
 
-    /** Null: the server's time. */
+    /** The time of creation; the server's time if absent. */
     public CreateArgs createdAt(long createdAt) {
         this.createdAt = createdAt;
         return this;
     }
 
-    /** See Repeats. */
+    /** Makes a retry safe; see IdempotencyKey. */
     public CreateArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;
@@ -89,6 +90,6 @@ public final class CreateArgs extends Arguments<CreateReply> {
 
     @Override
     String shardKey() {
-        return id != null ? id : null;
+        return id != null ? id : userIds.isEmpty() ? null : userIds.get(0);
     }
 }

@@ -4,9 +4,9 @@ package dev.chatshard.client;
 /**
  * The reply of {@code create}.
  *
- * @param id The chat.
- * @param created False if it existed already.
- * @param version The chat's version.
+ * @param id The chat's id.
+ * @param created False if the same request had created the chat before.
+ * @param version The version that the chat has now.
  */
 public record CreateReply(String id, boolean created, long version) {
     static CreateReply decode(Decoder in) {

@@ -26,20 +26,21 @@ public final class DeleteArgs extends Arguments<Void> {
     /**
      * Makes arguments with the required ones.
      *
-     * @param userId Whose list.
-     * @param ids At most 1000.
+     * @param userId The user whose list loses the chats.
+     * @param ids The chats to remove, at most {@code IDS_MAX}. Those that the user does not
+     *     have are ignored. At most 1000 items.
      */
     public static DeleteArgs of(String userId, List<String> ids) {
         return new DeleteArgs(userId, ids);
     }
 
-    /** The newest sequence that the user saw; null: the last one of each chat. */
+    /** The newest sequence that the user saw; if absent, the last sequence of each chat. */
     public DeleteArgs upTo(long upTo) {
         this.upTo = upTo;
         return this;
     }
 
-    /** See Repeats. */
+    /** Makes a retry safe; see IdempotencyKey. */
     public DeleteArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;

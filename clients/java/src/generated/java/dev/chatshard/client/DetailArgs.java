@@ -4,7 +4,7 @@ package dev.chatshard.client;
 import java.util.List;
 import java.util.Objects;
 
-/** The arguments of {@code detail}: chats by id, in the order asked, each once. */
+/** The arguments of {@code detail}: details of chats, by id. */
 public final class DetailArgs extends Arguments<DetailReply> {
     static final Command<DetailReply> COMMAND = new Command<>(
             17,
@@ -23,13 +23,16 @@ public final class DetailArgs extends Arguments<DetailReply> {
     /**
      * Makes arguments with the required ones.
      *
-     * @param ids At most 1000.
+     * @param ids The chats, at most {@code IDS_MAX}. At most 1000 items.
      */
     public static DetailArgs of(List<String> ids) {
         return new DetailArgs(ids);
     }
 
-    /** For whom: fills {@code last_read_sequence}. */
+    /**
+     * The user who looks. With it the reply has {@code last_read_sequence} and leaves out chats
+     * that the user is not a member of.
+     */
     public DetailArgs userId(String userId) {
         this.userId = userId;
         return this;

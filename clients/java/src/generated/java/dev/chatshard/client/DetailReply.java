@@ -6,7 +6,8 @@ import java.util.List;
 /**
  * The reply of {@code detail}.
  *
- * @param items The chats that exist.
+ * @param items The chats that exist and are not dissolved, in the order of the request, each
+ *     once.
  */
 public record DetailReply(List<Chat> items) {
     static DetailReply decode(Decoder in) {

@@ -3,7 +3,7 @@ package dev.chatshard.client;
 
 import java.util.Objects;
 
-/** The arguments of {@code dissolve}: ends a chat for good. */
+/** The arguments of {@code dissolve}: ends a chat for good; its id is never used again. */
 public final class DissolveArgs extends Arguments<Void> {
     static final Command<Void> COMMAND = new Command<>(
             38,
@@ -23,19 +23,19 @@ public final class DissolveArgs extends Arguments<Void> {
     /**
      * Makes arguments with the required ones.
      *
-     * @param chatId The chat.
+     * @param chatId The chat's id.
      */
     public static DissolveArgs of(String chatId) {
         return new DissolveArgs(chatId);
     }
 
-    /** See Repeats. */
+    /** Makes a retry safe; see IdempotencyKey. */
     public DissolveArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;
     }
 
-    /** Only if the chat has this version; else 409. */
+    /** The command needs the chat to have this version; otherwise it fails with 409. */
     public DissolveArgs ifVersion(long ifVersion) {
         this.ifVersion = ifVersion;
         return this;

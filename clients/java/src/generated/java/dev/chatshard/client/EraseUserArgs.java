@@ -22,13 +22,13 @@ public final class EraseUserArgs extends Arguments<EraseUserReply> {
     /**
      * Makes arguments with the required ones.
      *
-     * @param userId Who.
+     * @param userId The user, of whom no trace remains.
      */
     public static EraseUserArgs of(String userId) {
         return new EraseUserArgs(userId);
     }
 
-    /** See Repeats. */
+    /** Makes a retry safe; see IdempotencyKey. */
     public EraseUserArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;

@@ -4,7 +4,7 @@ package dev.chatshard.client;
 /**
  * The reply of {@code erase_user}.
  *
- * @param memberships How many ended.
+ * @param memberships How many memberships were removed.
  */
 public record EraseUserReply(long memberships) {
     static EraseUserReply decode(Decoder in) {

@@ -4,19 +4,19 @@ package dev.chatshard.client;
 /**
  * One event of a {@link Watch}. Each op has some of the fields; others are null.
  *
- * @param offset Where to continue behind this event; opaque.
- * @param userId The user; null if there is none.
- * @param chatId The chat; null if there is none.
- * @param op What happened.
+ * @param offset The position behind this change, for a later {@code from}; opaque.
+ * @param userId The user whom the change concerns; null if there is none.
+ * @param chatId The chat that the change concerns; null if there is none.
+ * @param op The kind of the change, which decides which fields are present.
  * @param lastSequence The chat's newest sequence; null if there is none.
- * @param lastTime Its time; null if there is none.
- * @param seq Read position, watermark, the user's own newest message, or the first sequence
- *     that counts for a new member; null if there is none.
- * @param isTop Pin, if it was set; null if there is none.
- * @param isMute Mute, if it was set; null if there is none.
- * @param isHide Hide, if it was set; null if there is none.
- * @param markedUnread Mark, if it was set; null if there is none.
- * @param status The chat's status, if it was set; null if there is none.
+ * @param lastTime The time of that sequence; null if there is none.
+ * @param seq The sequence of the op: read position, watermark, newest sent message, or join
+ *     sequence; null if there is none.
+ * @param isTop The new pin flag, if the change set it; null if there is none.
+ * @param isMute The new mute flag, if the change set it; null if there is none.
+ * @param isHide The new hide flag, if the change set it; null if there is none.
+ * @param markedUnread The new unread mark, if the change set it; null if there is none.
+ * @param status The chat's new status, if the change set it; null if there is none.
  */
 public record Event(
         String offset,

@@ -3,7 +3,7 @@ package dev.chatshard.client;
 
 import java.util.Objects;
 
-/** The arguments of {@code explain}: why a chat is listed and unread as it is. */
+/** The arguments of {@code explain}: explains why a chat is listed and unread as it is. */
 public final class ExplainArgs extends Arguments<ExplainReply> {
     static final Command<ExplainReply> COMMAND = new Command<>(
             27,
@@ -23,8 +23,8 @@ public final class ExplainArgs extends Arguments<ExplainReply> {
     /**
      * Makes arguments with the required ones.
      *
-     * @param userId Whose view.
-     * @param chatId The chat.
+     * @param userId The user whose view is explained.
+     * @param chatId The chat to explain.
      */
     public static ExplainArgs of(String userId, String chatId) {
         return new ExplainArgs(userId, chatId);

@@ -4,10 +4,10 @@ package dev.chatshard.client;
 /**
  * The record {@code explain_floors}.
  *
- * @param join The last sequence before the user joined; 0 for a user who is no member.
- * @param deleted The watermark: what the user deleted or cleared.
- * @param read What the user has read.
- * @param sent The user's own newest message.
+ * @param join The newest sequence before the user joined.
+ * @param deleted The watermark: the newest sequence that the user deleted or cleared.
+ * @param read The user's read position.
+ * @param sent Sequence of the newest message that the user sent.
  */
 public record ExplainFloors(long join, long deleted, long read, long sent) {
     static ExplainFloors decode(Decoder in) {

@@ -7,10 +7,10 @@ import java.util.List;
  * The reply of {@code explain}.
  *
  * @param listed Whether the chat is in the user's list.
- * @param reasons Why all is as it is, in words.
- * @param lastSequence The newest message.
- * @param floors At or below each of them nothing is unread.
- * @param unread Unread messages; 0 for a user who is no member.
+ * @param reasons The reasons, each in one sentence for people.
+ * @param lastSequence Sequence of the chat's newest message.
+ * @param floors The floors that keep messages from being unread.
+ * @param unread How many messages of the chat are unread for the user.
  */
 public record ExplainReply(
         boolean listed,

@@ -6,9 +6,10 @@ import java.util.List;
 /**
  * The reply of {@code export}.
  *
- * @param chats Chats.
- * @param members Members.
- * @param nextCursor Null on the last page; null if there is none.
+ * @param chats The chats of this page.
+ * @param members The memberships of this page.
+ * @param nextCursor The {@code cursor} of the next page; {@code None} on the last page; null
+ *     if there is none.
  */
 public record ExportReply(List<ChatLine> chats, List<MemberLine> members, String nextCursor) {
     static ExportReply decode(Decoder in) {

@@ -4,8 +4,8 @@ package dev.chatshard.client;
 /**
  * The reply of {@code handover}.
  *
- * @param epoch Number of the claim that has ended.
- * @param lastLsn Number of the newest record of the node as the active.
+ * @param epoch Number of the claim whose stint has ended.
+ * @param lastLsn LSN of the newest record of that stint.
  */
 public record HandoverReply(long epoch, long lastLsn) {
     static HandoverReply decode(Decoder in) {

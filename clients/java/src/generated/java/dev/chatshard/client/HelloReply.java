@@ -4,20 +4,21 @@ package dev.chatshard.client;
 /**
  * The reply of {@code hello}.
  *
- * @param server {@code chatshard}.
- * @param version The server's version.
- * @param protocol The version of the protocol: 1.
- * @param shards How many shards the node has.
- * @param slots How many slots there are: 4096.
- * @param hashSeed Seed of the hash, up to 2^64-1.
- * @param shard The shard whose core this connection is on.
- * @param limits What the server accepts.
- * @param role {@code active}, {@code standby}, {@code claiming} or {@code demoted}; without a
- *     journal {@code active}.
- * @param active Address of the active's TCP door; empty if it is not known, or without a
+ * @param server Always {@code chatshard}.
+ * @param version The version of the server's build.
+ * @param protocol The version of the wire protocol.
+ * @param shards How many shards the node has, from 1.
+ * @param slots How many slots the keys are spread over.
+ * @param hashSeed Seed of the key hash: slot = xxh64(key, seed) mod slots, shard = slot mod
+ *     shards.
+ * @param shard The shard whose core serves this connection.
+ * @param limits The limits of this server.
+ * @param role What the node is in its journal: {@code active}, {@code standby}, {@code
+ *     claiming} or {@code demoted}. A node without a journal is {@code active}.
+ * @param active The address of the active's TCP door; empty if it is not known, or there is no
  *     journal.
- * @param epoch Number of the active's claim; 0 without a journal.
- * @param journal Id of the journal; 0 without one.
+ * @param epoch The number of the active's claim; 0 without a journal.
+ * @param journal The id of the journal; 0 without one.
  */
 public record HelloReply(
         String server,
@@ -30,8 +31,8 @@ public record HelloReply(
         Limits limits,
         String role,
         String active,
-        long epoch,
-        long journal) {
+        Long epoch,
+        Long journal) {
     static HelloReply decode(Decoder in) {
         int more = in.record(12);
         HelloReply read = new HelloReply(

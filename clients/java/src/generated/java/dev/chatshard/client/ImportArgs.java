@@ -3,7 +3,7 @@ package dev.chatshard.client;
 
 import java.util.List;
 
-/** The arguments of {@code import}: takes chats and members as they are. */
+/** The arguments of {@code import}: stores chats and members as they come from an export. */
 public final class ImportArgs extends Arguments<ImportReply> {
     static final Command<ImportReply> COMMAND = new Command<>(
             6,
@@ -24,25 +24,31 @@ public final class ImportArgs extends Arguments<ImportReply> {
         return new ImportArgs();
     }
 
-    /** Null: none. */
+    /** The chats to store. At most 10000 items. */
     public ImportArgs chats(List<ChatLine> chats) {
         this.chats = chats;
         return this;
     }
 
-    /** Of these chats, or of chats that exist; null: none. */
+    /**
+     * The memberships to store, of chats in this request or of chats that exist already. At most
+     * 10000 items.
+     */
     public ImportArgs members(List<MemberLine> members) {
         this.members = members;
         return this;
     }
 
-    /** Take lines for what exists too: the higher sequence of both stays. */
+    /**
+     * Whether to accept lines for chats and memberships that exist; the larger sequence of both
+     * stays.
+     */
     public ImportArgs merge(boolean merge) {
         this.merge = merge;
         return this;
     }
 
-    /** See Repeats. */
+    /** Makes a retry safe; see IdempotencyKey. */
     public ImportArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;

@@ -4,8 +4,8 @@ package dev.chatshard.client;
 /**
  * The reply of {@code import}.
  *
- * @param chats Chats that were taken.
- * @param members Members that were taken.
+ * @param chats How many chats were stored.
+ * @param members How many memberships were stored.
  */
 public record ImportReply(long chats, long members) {
     static ImportReply decode(Decoder in) {

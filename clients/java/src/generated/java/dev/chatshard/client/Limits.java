@@ -4,44 +4,46 @@ package dev.chatshard.client;
 /**
  * What a server accepts.
  *
- * @param requestBytes Largest request payload.
- * @param replyBytes Largest reply payload.
- * @param ids Most ids in one request.
+ * @param requestBytes Largest request frame, in bytes.
+ * @param replyBytes Largest reply frame, in bytes.
+ * @param ids Most ids in a request.
  * @param users Most users in {@code create}, {@code add_members}, {@code remove_members}.
- * @param importLines Most chats and members together in one {@code import}.
- * @param inFlight Open requests of a connection at which the server stops reading it.
- * @param idBytes Longest id, in bytes of UTF-8.
- * @param idleMs A connection without a request for this long is closed.
- * @param idempotencyMs How long an idempotency key is remembered.
- * @param idempotencyKeys How many keys a node remembers.
- * @param tombstones How many removed chats of each user sync remembers.
- * @param helloBytes Largest first frame, which is {@code hello}.
- * @param textBytes Longest text in a request that is no id, in bytes of UTF-8.
- * @param nesting Deepest nesting of arrays; the request itself counts.
+ * @param importLines Most lines in {@code import}.
+ * @param inFlight Requests in flight on a connection after which the server stops reading it.
+ * @param idBytes Longest id, in bytes.
+ * @param idleMs A connection without a request for this long is closed, in ms.
+ * @param idempotencyMs How long the node remembers an idempotency key, in ms.
+ * @param idempotencyKeys How many idempotency keys the node remembers; beyond it, it forgets
+ *     the oldest first.
+ * @param tombstones How many removals {@code sync} still reports for each user.
+ * @param helloBytes Largest first frame, which is {@code hello}, in bytes.
+ * @param textBytes Longest text argument that is not an id, in bytes.
+ * @param nesting Deepest nesting of arrays in a request.
  * @param integerMax Largest sequence, time and version.
- * @param importCounterMax Largest {@code version} and {@code join_order} in an {@code import}.
- * @param advanceAhead How far {@code advance} goes at once: {@code allocate}, and {@code to}
- *     without {@code force}.
- * @param timeAheadMs How far a {@code time} may be ahead of the server's.
- * @param exportLines Largest {@code limit} of {@code export}, also the default.
- * @param membersPage Largest {@code limit} of {@code members}, also the default.
- * @param syncPage Largest {@code limit} of {@code sync}, also the default.
- * @param conversationsPage Largest {@code limit} of {@code conversations}.
- * @param inFlightBytes Bytes of open requests of a connection at which the server stops
- *     reading it.
- * @param largeInFlight Open requests of a connection with large replies at which the server
+ * @param importCounterMax Largest version and join order that {@code import} takes.
+ * @param advanceAhead How far one {@code advance} may go without {@code force}.
+ * @param timeAheadMs How far a time may be ahead of the server's clock, in ms.
+ * @param exportLines Most lines on a page of {@code export}.
+ * @param membersPage Most members on a page of {@code members}.
+ * @param syncPage Most changes in a reply of {@code sync}.
+ * @param conversationsPage Most conversations on a page of {@code conversations}.
+ * @param inFlightBytes Bytes of requests in flight on a connection after which the server
  *     stops reading it.
- * @param smallReplyItems A reply with more items is large.
- * @param unsentBytes Bytes of replies that wait for the client at which the server stops
- *     reading it.
- * @param watches Most open watches of one connection.
- * @param greetingMs {@code hello} must be complete this long after the accept.
- * @param frameMs The rest of a frame must come this long after its last byte.
- * @param writeMs A client must take a byte of waiting replies within this time.
- * @param heartbeatMs A {@code watch} gets a heartbeat after this long without a change.
- * @param idempotencyAnswerBytes This many bytes of a long reply to {@code mark_read_many}
- *     count as one more key.
- * @param connections Most connections of the TCP door of this server; further ones get 429.
+ * @param largeInFlight Requests in flight with large replies after which the server stops
+ *     reading a connection.
+ * @param smallReplyItems Most items of a reply that does not count as large.
+ * @param unsentBytes Bytes of unsent replies after which the server stops reading a
+ *     connection.
+ * @param watches Most open watches of a connection.
+ * @param greetingMs Time from the accept of a connection until its {@code hello} must be
+ *     complete, in ms.
+ * @param frameMs Time from the last byte of an incomplete frame until the connection is
+ *     dropped, in ms.
+ * @param writeMs A client that takes no byte of its replies for this long is dropped, in ms.
+ * @param heartbeatMs A watch without a change for this long gets a heartbeat, in ms.
+ * @param idempotencyAnswerBytes A long first reply counts as one more idempotency key per this
+ *     many bytes.
+ * @param connections Most connections of the TCP door; further ones get 429.
  * @param staleMs Largest {@code stale_ms} of {@code hello}.
  */
 public record Limits(
@@ -56,29 +58,29 @@ public record Limits(
         long idempotencyMs,
         long idempotencyKeys,
         long tombstones,
-        long helloBytes,
-        long textBytes,
-        long nesting,
-        long integerMax,
-        long importCounterMax,
-        long advanceAhead,
-        long timeAheadMs,
-        long exportLines,
-        long membersPage,
-        long syncPage,
-        long conversationsPage,
-        long inFlightBytes,
-        long largeInFlight,
-        long smallReplyItems,
-        long unsentBytes,
-        long watches,
-        long greetingMs,
-        long frameMs,
-        long writeMs,
-        long heartbeatMs,
-        long idempotencyAnswerBytes,
-        long connections,
-        long staleMs) {
+        Long helloBytes,
+        Long textBytes,
+        Long nesting,
+        Long integerMax,
+        Long importCounterMax,
+        Long advanceAhead,
+        Long timeAheadMs,
+        Long exportLines,
+        Long membersPage,
+        Long syncPage,
+        Long conversationsPage,
+        Long inFlightBytes,
+        Long largeInFlight,
+        Long smallReplyItems,
+        Long unsentBytes,
+        Long watches,
+        Long greetingMs,
+        Long frameMs,
+        Long writeMs,
+        Long heartbeatMs,
+        Long idempotencyAnswerBytes,
+        Long connections,
+        Long staleMs) {
     static Limits decode(Decoder in) {
         int fields = in.array();
         Limits read = new Limits(

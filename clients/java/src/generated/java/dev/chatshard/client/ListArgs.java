@@ -3,7 +3,7 @@ package dev.chatshard.client;
 
 import java.util.Objects;
 
-/** The arguments of {@code list}: a user's rows: pinned first, then newest-joined first. */
+/** The arguments of {@code list}: a user's rows, pinned first, then newest-joined first. */
 public final class ListArgs extends Arguments<ListReply> {
     static final Command<ListReply> COMMAND = new Command<>(
             16,
@@ -23,19 +23,19 @@ public final class ListArgs extends Arguments<ListReply> {
     /**
      * Makes arguments with the required ones.
      *
-     * @param userId Whose rows.
+     * @param userId The user whose rows are listed.
      */
     public static ListArgs of(String userId) {
         return new ListArgs(userId);
     }
 
-    /** At least 1; null: all rows. */
+    /** Most rows in the reply; all rows if absent. 1 to 4294967295. */
     public ListArgs limit(long limit) {
         this.limit = limit;
         return this;
     }
 
-    /** {@code next_cursor} of the page before. */
+    /** {@code next_cursor} of the previous page; {@code None} asks for the first page. */
     public ListArgs cursor(String cursor) {
         this.cursor = cursor;
         return this;
@@ -59,11 +59,14 @@ public final class ListArgs extends Arguments<ListReply> {
         return userId;
     }
 
-    /** The same arguments once more, for another page. */
-    ListArgs copy() {
-        ListArgs copy = new ListArgs(userId);
-        copy.limit = limit;
-        copy.cursor = cursor;
-        return copy;
+    @Override
+    ListArgs behind(ListReply page) {
+        if (page.nextCursor() == null) {
+            return null;
+        }
+        ListArgs next = new ListArgs(userId);
+        next.limit = limit;
+        next.cursor = page.nextCursor();
+        return next;
     }
 }

@@ -6,8 +6,8 @@ import java.util.List;
 /**
  * The reply of {@code list}.
  *
- * @param items The rows.
- * @param nextCursor Null on the last page; null if there is none.
+ * @param items The rows in list order: pinned first, then newest-joined first.
+ * @param nextCursor The {@code cursor} of the next page; null on the last page.
  */
 public record ListReply(List<Row> items, String nextCursor) {
     static ListReply decode(Decoder in) {

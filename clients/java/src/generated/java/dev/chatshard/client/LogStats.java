@@ -4,12 +4,12 @@ package dev.chatshard.client;
 /**
  * The record {@code log_stats}.
  *
- * @param mode {@code always}, {@code everysec}, {@code never} or {@code off}.
- * @param state {@code ok}, {@code stalled} (the disk or the system rejected a write, which is
- *     retried) or {@code poisoned} (a sync failed).
- * @param lastLsn Number of the newest record.
- * @param durableLsn Newest record that is synced.
- * @param queuedBytes Bytes that wait to be written.
+ * @param mode The mode: {@code always}, {@code everysec}, {@code never}, or {@code off}.
+ * @param state {@code ok}, {@code stalled} (a write failed and is retried) or {@code poisoned}
+ *     (a sync failed).
+ * @param lastLsn LSN of the newest record.
+ * @param durableLsn LSN of the newest record that is synced to the disk.
+ * @param queuedBytes Bytes of records that wait to be written.
  * @param writtenBytes Bytes written since the start.
  * @param syncs Syncs since the start.
  */

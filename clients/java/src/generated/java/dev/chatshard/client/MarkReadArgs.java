@@ -27,21 +27,22 @@ public final class MarkReadArgs extends Arguments<MarkReadReply> {
     /**
      * Makes arguments with the required ones.
      *
-     * @param userId Who has read.
-     * @param chatId In which chat.
-     * @param seq Up to which sequence.
+     * @param userId The user who has read.
+     * @param chatId The chat that the user has read.
+     * @param seq The new read position, at most the chat's last sequence. If it is not above
+     *     the stored one, nothing changes.
      */
     public static MarkReadArgs of(String userId, String chatId, long seq) {
         return new MarkReadArgs(userId, chatId, seq);
     }
 
-    /** See Repeats. */
+    /** Makes a retry safe; see IdempotencyKey. */
     public MarkReadArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;
     }
 
-    /** Only if the row has this version; else 409. */
+    /** The command needs the row to have this version; otherwise it fails with 409. */
     public MarkReadArgs ifVersion(long ifVersion) {
         this.ifVersion = ifVersion;
         return this;

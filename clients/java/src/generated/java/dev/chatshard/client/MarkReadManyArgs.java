@@ -4,7 +4,7 @@ package dev.chatshard.client;
 import java.util.List;
 import java.util.Objects;
 
-/** The arguments of {@code mark_read_many}: raises the read positions of several chats. */
+/** The arguments of {@code mark_read_many}: raises read positions of several chats. */
 public final class MarkReadManyArgs extends Arguments<MarkReadManyReply> {
     static final Command<MarkReadManyReply> COMMAND = new Command<>(
             23,
@@ -25,14 +25,15 @@ public final class MarkReadManyArgs extends Arguments<MarkReadManyReply> {
     /**
      * Makes arguments with the required ones.
      *
-     * @param userId Who has read.
-     * @param items At most 1000.
+     * @param userId The user who has read.
+     * @param items The chats and their read positions; each chat at most once. At most 1000
+     *     items.
      */
     public static MarkReadManyArgs of(String userId, List<ReadItem> items) {
         return new MarkReadManyArgs(userId, items);
     }
 
-    /** See Repeats. */
+    /** Makes a retry safe; see IdempotencyKey. */
     public MarkReadManyArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;

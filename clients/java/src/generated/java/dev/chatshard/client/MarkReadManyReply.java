@@ -6,7 +6,7 @@ import java.util.List;
 /**
  * The reply of {@code mark_read_many}.
  *
- * @param items One for each item, in the order asked.
+ * @param items The results of all items, refused ones included.
  */
 public record MarkReadManyReply(List<ReadResult> items) {
     static MarkReadManyReply decode(Decoder in) {

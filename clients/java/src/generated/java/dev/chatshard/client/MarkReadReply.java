@@ -4,8 +4,8 @@ package dev.chatshard.client;
 /**
  * The reply of {@code mark_read}.
  *
- * @param maxReadSeq The stored position.
- * @param unread What is still unread.
+ * @param maxReadSeq The stored read position, which never falls.
+ * @param unread How many messages are still unread.
  */
 public record MarkReadReply(long maxReadSeq, long unread) {
     static MarkReadReply decode(Decoder in) {

@@ -4,8 +4,8 @@ package dev.chatshard.client;
 /**
  * The record {@code member}.
  *
- * @param userId Who.
- * @param joinSeq The first sequence that counts for them.
+ * @param userId The user who is the member.
+ * @param joinSeq The join sequence: the first sequence that counts for the member.
  */
 public record Member(String userId, long joinSeq) {
     static Member decode(Decoder in) {

@@ -4,28 +4,26 @@ package dev.chatshard.client;
 /**
  * The record {@code member_line}.
  *
- * @param userId Who; required.
- * @param chatId In which chat; required.
- * @param id Null, or the same as {@code chat_id}; {@code export} has null.
- * @param isTop Null: 0.
- * @param isMute Null: 0.
- * @param isShow 0 means deleted; null: 1.
- * @param isHide Null: 0.
- * @param maxReadSeq Null: 0.
- * @param lastOnlineTime Null: 0.
- * @param joinSeq Null: 1. {@code export} has null with {@code removed}.
- * @param deletedToSeq Watermark; null: the chat's last sequence if {@code is_show} is 0, else
- *     0. {@code export} has null with {@code removed}, and while the user's row is not made yet.
- * @param sentSeq The user's own newest message; null: 0.
- * @param markedUnread Null: 0.
- * @param joinOrder Place in the user's list, larger is joined later; at most 2^52; null: in
- *     order of arrival, see import. {@code export} has null with {@code removed}, and while the
- *     user's row is not made yet; it has 2^52 for a larger one.
- * @param version The row's version, at most 2^52, taken as it is while all that the user has
- *     was imported; null, or after that: the user's next. {@code export} has null while the user's
- *     row is not made yet, and 2^52 for a larger one.
- * @param removed 1: the user is no longer a member, and only {@code user_id}, {@code chat_id}
- *     and {@code version} count; null: 0. See import.
+ * @param userId The user who is the member.
+ * @param chatId The chat that the user is a member of.
+ * @param id The {@code id} of a list row; if present it must equal {@code chat_id}; null if
+ *     there is none.
+ * @param isTop Whether the user pinned the chat.
+ * @param isMute Whether the user muted the chat.
+ * @param isShow 0 means that the user deleted the chat; 1 if absent.
+ * @param isHide Whether the user hid the chat.
+ * @param maxReadSeq The user's read position in the chat.
+ * @param lastOnlineTime When the user was last online in the chat.
+ * @param joinSeq The join sequence: the first sequence that counts; 1 if absent.
+ * @param deletedToSeq The watermark. If absent, a deleted row takes the chat's last sequence,
+ *     another row 0.
+ * @param sentSeq Sequence of the newest message that the user sent.
+ * @param markedUnread Whether the user marked the chat as unread by hand.
+ * @param joinOrder The place in the user's list: a larger order joined later. If absent, lines
+ *     join as they arrive.
+ * @param version The version of the row; if absent, the next version of the user.
+ * @param removed 1: the user is no longer a member; only {@code user_id}, {@code chat_id} and
+ *     {@code version} count.
  */
 public record MemberLine(
         String userId,
@@ -52,7 +50,7 @@ public record MemberLine(
                 in.nil() ? null : in.string(),
                 in.flag(),
                 in.flag(),
-                in.flag(),
+                in.nil() ? null : in.flag(),
                 in.flag(),
                 in.integer(),
                 in.integer(),
@@ -116,98 +114,92 @@ public record MemberLine(
             this.chatId = chatId;
         }
 
-        /** Null, or the same as {@code chat_id}; {@code export} has null. */
+        /** The {@code id} of a list row; if present it must equal {@code chat_id}. */
         public Builder id(String id) {
             this.id = id;
             return this;
         }
 
-        /** Null: 0. */
+        /** Whether the user pinned the chat. */
         public Builder isTop(boolean isTop) {
             this.isTop = isTop;
             return this;
         }
 
-        /** Null: 0. */
+        /** Whether the user muted the chat. */
         public Builder isMute(boolean isMute) {
             this.isMute = isMute;
             return this;
         }
 
-        /** 0 means deleted; null: 1. */
+        /** 0 means that the user deleted the chat; 1 if absent. */
         public Builder isShow(boolean isShow) {
             this.isShow = isShow;
             return this;
         }
 
-        /** Null: 0. */
+        /** Whether the user hid the chat. */
         public Builder isHide(boolean isHide) {
             this.isHide = isHide;
             return this;
         }
 
-        /** Null: 0. */
+        /** The user's read position in the chat. */
         public Builder maxReadSeq(long maxReadSeq) {
             this.maxReadSeq = maxReadSeq;
             return this;
         }
 
-        /** Null: 0. */
+        /** When the user was last online in the chat. */
         public Builder lastOnlineTime(long lastOnlineTime) {
             this.lastOnlineTime = lastOnlineTime;
             return this;
         }
 
-        /** Null: 1. {@code export} has null with {@code removed}. */
+        /** The join sequence: the first sequence that counts; 1 if absent. */
         public Builder joinSeq(long joinSeq) {
             this.joinSeq = joinSeq;
             return this;
         }
 
         /**
-         * Watermark; null: the chat's last sequence if {@code is_show} is 0, else 0. {@code
-         * export} has null with {@code removed}, and while the user's row is not made yet.
+         * The watermark. If absent, a deleted row takes the chat's last sequence, another row 0.
          */
         public Builder deletedToSeq(long deletedToSeq) {
             this.deletedToSeq = deletedToSeq;
             return this;
         }
 
-        /** The user's own newest message; null: 0. */
+        /** Sequence of the newest message that the user sent. */
         public Builder sentSeq(long sentSeq) {
             this.sentSeq = sentSeq;
             return this;
         }
 
-        /** Null: 0. */
+        /** Whether the user marked the chat as unread by hand. */
         public Builder markedUnread(boolean markedUnread) {
             this.markedUnread = markedUnread;
             return this;
         }
 
         /**
-         * Place in the user's list, larger is joined later; at most 2^52; null: in order of
-         * arrival, see import. {@code export} has null with {@code removed}, and while the user's
-         * row is not made yet; it has 2^52 for a larger one.
+         * The place in the user's list: a larger order joined later. If absent, lines join as they
+         * arrive.
          */
         public Builder joinOrder(long joinOrder) {
             this.joinOrder = joinOrder;
             return this;
         }
 
-        /**
-         * The row's version, at most 2^52, taken as it is while all that the user has was
-         * imported; null, or after that: the user's next. {@code export} has null while the user's
-         * row is not made yet, and 2^52 for a larger one.
-         */
+        /** The version of the row; if absent, the next version of the user. */
         public Builder version(long version) {
             this.version = version;
             return this;
         }
 
         /**
-         * 1: the user is no longer a member, and only {@code user_id}, {@code chat_id} and {@code
-         * version} count; null: 0. See import.
+         * 1: the user is no longer a member; only {@code user_id}, {@code chat_id} and {@code
+         * version} count.
          */
         public Builder removed(boolean removed) {
             this.removed = removed;

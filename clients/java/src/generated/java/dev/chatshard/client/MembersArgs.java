@@ -3,7 +3,7 @@ package dev.chatshard.client;
 
 import java.util.Objects;
 
-/** The arguments of {@code members}: the members of a chat, in join order. */
+/** The arguments of {@code members}: a chat's members. */
 public final class MembersArgs extends Arguments<MembersReply> {
     static final Command<MembersReply> COMMAND = new Command<>(
             36,
@@ -23,19 +23,21 @@ public final class MembersArgs extends Arguments<MembersReply> {
     /**
      * Makes arguments with the required ones.
      *
-     * @param chatId The chat.
+     * @param chatId The chat's id.
      */
     public static MembersArgs of(String chatId) {
         return new MembersArgs(chatId);
     }
 
-    /** {@code next_cursor} of the page before. */
+    /** {@code next_cursor} of the previous page; {@code None} asks for the first page. */
     public MembersArgs cursor(String cursor) {
         this.cursor = cursor;
         return this;
     }
 
-    /** 1 to 10000; default 10000. */
+    /**
+     * Most members in the reply; {@code MEMBERS_PAGE_MAX} if absent. 1 to 10000; 10000 if absent.
+     */
     public MembersArgs limit(long limit) {
         this.limit = limit;
         return this;
@@ -59,11 +61,14 @@ public final class MembersArgs extends Arguments<MembersReply> {
         return chatId;
     }
 
-    /** The same arguments once more, for another page. */
-    MembersArgs copy() {
-        MembersArgs copy = new MembersArgs(chatId);
-        copy.cursor = cursor;
-        copy.limit = limit;
-        return copy;
+    @Override
+    MembersArgs behind(MembersReply page) {
+        if (page.nextCursor() == null) {
+            return null;
+        }
+        MembersArgs next = new MembersArgs(chatId);
+        next.cursor = page.nextCursor();
+        next.limit = limit;
+        return next;
     }
 }

@@ -9,7 +9,7 @@ final class Outcomes {
         return switch (status) {
             case 400, 401, 403, 404, 409, 410, 413, 423 -> Outcome.REFUSED;
             case 421, 429 -> Outcome.NOT_APPLIED;
-            case 503 -> message.startsWith("not applied")
+            case 503 -> message.startsWith("not applied: ")
                     ? Outcome.NOT_APPLIED : Outcome.UNKNOWN;
             // A status of a newer server.
             default -> status >= 400 && status < 500 ? Outcome.REFUSED : Outcome.UNKNOWN;

@@ -4,8 +4,8 @@ package dev.chatshard.client;
 /**
  * The record {@code read_item}.
  *
- * @param chatId Which chat; required.
- * @param seq Up to which sequence; required.
+ * @param chatId The chat that the user has read.
+ * @param seq The new read position, at most the chat's last sequence.
  */
 public record ReadItem(String chatId, long seq) {
     static ReadItem decode(Decoder in) {

@@ -4,10 +4,10 @@ package dev.chatshard.client;
 /**
  * The record {@code read_result}.
  *
- * @param chatId The chat.
- * @param status 200, or the status of the error that {@code mark_read} would have.
- * @param maxReadSeq The stored position; null if rejected.
- * @param unread What is still unread; null if rejected.
+ * @param chatId The chat's id.
+ * @param status 200, or the status that a {@code mark_read} of this item would have.
+ * @param maxReadSeq The stored read position; absent if the item was refused.
+ * @param unread How many messages are still unread; absent if the item was refused.
  */
 public record ReadResult(String chatId, int status, Long maxReadSeq, Long unread) {
     static ReadResult decode(Decoder in) {

@@ -4,7 +4,7 @@ package dev.chatshard.client;
 import java.util.List;
 import java.util.Objects;
 
-/** The arguments of {@code remove_members}: removes members. */
+/** The arguments of {@code remove_members}: removes members from a chat. */
 public final class RemoveMembersArgs extends Arguments<RemoveMembersReply> {
     static final Command<RemoveMembersReply> COMMAND = new Command<>(
             35,
@@ -26,20 +26,21 @@ public final class RemoveMembersArgs extends Arguments<RemoveMembersReply> {
     /**
      * Makes arguments with the required ones.
      *
-     * @param chatId The chat.
-     * @param userIds Who leaves, at most 10000.
+     * @param chatId The chat's id.
+     * @param userIds The users who leave. Users who are not members are ignored. At most 10000
+     *     items.
      */
     public static RemoveMembersArgs of(String chatId, List<String> userIds) {
         return new RemoveMembersArgs(chatId, userIds);
     }
 
-    /** See Repeats. */
+    /** Makes a retry safe; see IdempotencyKey. */
     public RemoveMembersArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;
     }
 
-    /** Only if the chat has this version; else 409. */
+    /** The command needs the chat to have this version; otherwise it fails with 409. */
     public RemoveMembersArgs ifVersion(long ifVersion) {
         this.ifVersion = ifVersion;
         return this;

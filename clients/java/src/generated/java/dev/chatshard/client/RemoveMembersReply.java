@@ -4,7 +4,7 @@ package dev.chatshard.client;
 /**
  * The reply of {@code remove_members}.
  *
- * @param removed How many left.
+ * @param removed How many of the users were members.
  * @param members How many members the chat has now.
  */
 public record RemoveMembersReply(long removed, long members) {

@@ -4,13 +4,13 @@ package dev.chatshard.client;
 /**
  * The record {@code row}.
  *
- * @param chatId The chat.
- * @param isTop Pinned.
- * @param isMute Without notifications.
- * @param isShow 1; {@code delete} makes it 0 and the next message 1 again.
- * @param isHide Hidden by the user.
- * @param maxReadSeq Read position.
- * @param lastOnlineTime When the user was last online in it.
+ * @param chatId The chat's id again, under the API's second name for it.
+ * @param isTop Whether the user pinned the chat.
+ * @param isMute Whether the user muted the chat: no notifications.
+ * @param isShow 0 after the user deleted the chat, until its next message; else 1.
+ * @param isHide Whether the user hid the chat.
+ * @param maxReadSeq The user's read position in the chat.
+ * @param lastOnlineTime When the user was last online in the chat.
  */
 public record Row(
         String chatId,

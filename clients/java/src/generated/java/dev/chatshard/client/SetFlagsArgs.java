@@ -3,7 +3,7 @@ package dev.chatshard.client;
 
 import java.util.Objects;
 
-/** The arguments of {@code set_flags}: sets flags of a row. */
+/** The arguments of {@code set_flags}: sets a row's flags. */
 public final class SetFlagsArgs extends Arguments<SetFlagsReply> {
     static final Command<SetFlagsReply> COMMAND = new Command<>(
             19,
@@ -29,44 +29,44 @@ public final class SetFlagsArgs extends Arguments<SetFlagsReply> {
     /**
      * Makes arguments with the required ones.
      *
-     * @param userId Whose row.
-     * @param chatId The chat.
+     * @param userId The user whose row changes.
+     * @param chatId The chat of the row.
      */
     public static SetFlagsArgs of(String userId, String chatId) {
         return new SetFlagsArgs(userId, chatId);
     }
 
-    /** Pin. */
+    /** Pins the row (1) or unpins it (0). */
     public SetFlagsArgs isTop(boolean isTop) {
         this.isTop = isTop;
         return this;
     }
 
-    /** Mute. */
+    /** Mutes the row (1) or unmutes it (0). */
     public SetFlagsArgs isMute(boolean isMute) {
         this.isMute = isMute;
         return this;
     }
 
-    /** Hide. */
+    /** Hides the row (1) or shows it (0). */
     public SetFlagsArgs isHide(boolean isHide) {
         this.isHide = isHide;
         return this;
     }
 
-    /** Mark as unread; the read position does not move. */
+    /** Marks the chat as unread (1) or takes the mark away (0); the read position stays. */
     public SetFlagsArgs markedUnread(boolean markedUnread) {
         this.markedUnread = markedUnread;
         return this;
     }
 
-    /** See Repeats. */
+    /** Makes a retry safe; see IdempotencyKey. */
     public SetFlagsArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;
     }
 
-    /** Only if the row has this version; else 409. */
+    /** The command needs the row to have this version; otherwise it fails with 409. */
     public SetFlagsArgs ifVersion(long ifVersion) {
         this.ifVersion = ifVersion;
         return this;

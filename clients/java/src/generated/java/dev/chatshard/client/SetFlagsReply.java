@@ -4,8 +4,8 @@ package dev.chatshard.client;
 /**
  * The reply of {@code set_flags}.
  *
- * @param row The row as it is now.
- * @param version The row's version.
+ * @param row The row with its new flags.
+ * @param version The row's version after the change.
  */
 public record SetFlagsReply(Row row, long version) {
     static SetFlagsReply decode(Decoder in) {

@@ -25,20 +25,20 @@ public final class SetStatusArgs extends Arguments<SetStatusReply> {
     /**
      * Makes arguments with the required ones.
      *
-     * @param chatId The chat.
-     * @param status 1 normal, 2 disabled.
+     * @param chatId The chat's id.
+     * @param status The new status: 1 normal, 2 disabled.
      */
     public static SetStatusArgs of(String chatId, int status) {
         return new SetStatusArgs(chatId, status);
     }
 
-    /** See Repeats. */
+    /** Makes a retry safe; see IdempotencyKey. */
     public SetStatusArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;
     }
 
-    /** Only if the chat has this version; else 409. */
+    /** The command needs the chat to have this version; otherwise it fails with 409. */
     public SetStatusArgs ifVersion(long ifVersion) {
         this.ifVersion = ifVersion;
         return this;

@@ -4,7 +4,7 @@ package dev.chatshard.client;
 /**
  * The reply of {@code set_status}.
  *
- * @param version The chat's version.
+ * @param version The version that the chat has now.
  */
 public record SetStatusReply(long version) {
     static SetStatusReply decode(Decoder in) {

@@ -4,14 +4,14 @@ package dev.chatshard.client;
 /**
  * The record {@code shard_stats}.
  *
- * @param shard Its number.
- * @param chats Chats, without dissolved ones.
- * @param dissolved Dissolved chats.
- * @param users Users with at least one row.
- * @param memberships Rows.
- * @param outbox Events of chats that are not delivered yet.
- * @param commands Commands that it ran.
- * @param connections Connections on its core.
+ * @param shard The shard's number, from 0.
+ * @param chats Chats of the shard, without dissolved ones.
+ * @param dissolved Dissolved chats of the shard.
+ * @param users Users of the shard with at least one row.
+ * @param memberships Rows of the shard's users.
+ * @param outbox Chat events of the shard that are not delivered yet.
+ * @param commands Commands that the shard ran since the start.
+ * @param connections Connections that the shard's worker serves.
  */
 public record ShardStats(
         int shard,

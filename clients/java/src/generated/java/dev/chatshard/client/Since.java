@@ -4,8 +4,8 @@ package dev.chatshard.client;
 /**
  * The record {@code since}.
  *
- * @param log From the reply before; required.
- * @param version From the reply before; required.
+ * @param log The incarnation of the log that the version belongs to; opaque.
+ * @param version The version up to which the caller has all changes.
  */
 public record Since(String log, long version) {
     static Since decode(Decoder in) {

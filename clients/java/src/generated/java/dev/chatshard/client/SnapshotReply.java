@@ -4,9 +4,9 @@ package dev.chatshard.client;
 /**
  * The reply of {@code snapshot}.
  *
- * @param path Path of the file on the server.
- * @param bytes Its size.
- * @param records Chats and memberships in it.
+ * @param path The path of the snapshot file on the server.
+ * @param bytes Size of the file, in bytes.
+ * @param records How many chats and memberships the snapshot holds.
  */
 public record SnapshotReply(String path, long bytes, long records) {
     static SnapshotReply decode(Decoder in) {

@@ -4,13 +4,14 @@ package dev.chatshard.client;
 /**
  * The record {@code snapshot_stats}.
  *
- * @param lastTime When the newest was published, by this run or one before; 0 without a
- *     snapshot.
- * @param lastBytes Size of the newest.
- * @param lastDurationMs How long the newest of this run took; 0 before the first.
+ * @param lastTime When the newest snapshot was published, in ms, by this run or an earlier
+ *     one; 0 without one.
+ * @param lastBytes Size of the newest snapshot, in bytes.
+ * @param lastDurationMs How long the newest snapshot of this run took, in ms; 0 before the
+ *     first.
  * @param taken Snapshots since the start.
- * @param failed Attempts that failed since the start.
- * @param running 1 while one is being written.
+ * @param failed Snapshots that failed since the start.
+ * @param running 1 while a snapshot is being written.
  */
 public record SnapshotStats(
         long lastTime,

@@ -6,26 +6,27 @@ import java.util.List;
 /**
  * The reply of {@code stats}.
  *
- * @param version The server's version.
- * @param uptimeMs Since the start.
- * @param chats Without dissolved ones.
- * @param dissolved Dissolved chats.
+ * @param version The version of the server's build.
+ * @param uptimeMs Milliseconds since the start of the process.
+ * @param chats Chats, without dissolved ones.
+ * @param dissolved Dissolved chats, whose ids stay taken.
  * @param users Users with at least one row.
- * @param memberships Rows, with deleted ones.
- * @param outbox Events of chats that are not delivered yet.
- * @param requests Replies since the start.
- * @param errors Replies among them with an error.
+ * @param memberships Memberships, including those whose row the user deleted.
+ * @param outbox Chat events that are not delivered to the rows of their users yet.
+ * @param requests Requests with a reply since the start.
+ * @param errors Requests since the start that failed.
  * @param connections Open connections of the TCP door.
- * @param memoryBytes Resident memory when it was read last; 0 if the system never said it.
- * @param log The log.
- * @param snapshot The newest snapshot.
- * @param shards Each shard.
- * @param memoryMaxBytes Memory at which new chats and members are rejected; 0 without a bound.
- * @param memoryFull 1 while they are rejected.
- * @param memoryLiveBytes Bytes that the program has allocated and not freed; 0 if its
- *     allocator does not count.
- * @param memoryStale 1 while the system does not say the resident memory, so that {@code
- *     memory_bytes} is older.
+ * @param memoryBytes Resident memory of the process, in bytes.
+ * @param log State and figures of the log.
+ * @param snapshot State and figures of snapshots.
+ * @param shards Figures of each shard, in the order of their numbers.
+ * @param memoryMaxBytes Memory at which the node refuses new chats and members, in bytes; 0
+ *     without a bound.
+ * @param memoryFull 1 while the node refuses new chats and members.
+ * @param memoryLiveBytes Bytes that the program allocated and did not free; 0 if its allocator
+ *     does not count.
+ * @param memoryStale 1 while the system does not report the resident memory. {@code
+ *     memory_bytes} then is the last known figure, or 0 if there never was one.
  */
 public record StatsReply(
         String version,

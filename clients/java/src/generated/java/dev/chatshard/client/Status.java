@@ -3,57 +3,47 @@ package dev.chatshard.client;
 
 /** The statuses of errors, as {@link ChatshardException#status} has them. */
 public final class Status {
-    /**
-     * A wrong type, id, range, cursor or offset; a sequence beyond the chat's last; an unknown
-     * command.
-     */
+    /** An argument has a wrong type, id or range, or the command is unknown. */
     public static final int INVALID_ARGUMENT = 400;
 
     /**
-     * The first frame is no {@code hello}, or credentials are missing, wrong or no longer good;
-     * the connection closes.
+     * Credentials are missing, wrong or no longer good, or the first frame is not {@code hello}.
      */
     public static final int UNAUTHENTICATED = 401;
 
-    /** The token may only read, and the command's class is not read. */
+    /** The credentials of the caller do not allow the command. */
     public static final int PERMISSION_DENIED = 403;
 
     /** The chat, membership or watch that the command needs does not exist. */
     public static final int NOT_FOUND = 404;
 
     /**
-     * An id with other content, another version than {@code if_version}, a key of another request,
-     * or an offset that is not kept.
+     * An id or an idempotency key came before with other content, a version differs, or an offset
+     * is not kept.
      */
     public static final int CONFLICT = 409;
 
-    /**
-     * The chat was dissolved; {@code detail}, {@code delete} and {@code touch} pass over its id
-     * instead.
-     */
+    /** The chat was dissolved. */
     public static final int GONE = 410;
 
-    /**
-     * A frame, list or reply over its limit; ask for less, with {@code limit} and {@code cursor}
-     * if the command has them.
-     */
+    /** A frame, a list or a reply exceeds its limit. */
     public static final int TOO_LARGE = 413;
 
-    /** This node is not the active of its journal: nothing was applied; ask the active. */
+    /**
+     * This node is not the active of its journal, and applied nothing. The error names the active,
+     * if it is known.
+     */
     public static final int MOVED = 421;
 
-    /** {@code advance} on a disabled chat. */
+    /** An {@code advance} reached a disabled chat. */
     public static final int DISABLED = 423;
 
-    /**
-     * A queue is full or other clients do not read: nothing was applied, retry later; or too many
-     * watches, or a slow one.
-     */
+    /** A queue or a budget is full. Nothing was applied; the client may retry later. */
     public static final int BUSY = 429;
 
     /**
-     * Starting, stopping, disk full or log failed (reads continue); no memory for new chats and
-     * members (all else continues).
+     * The node starts or stops, its disk or memory is full, or its log is poisoned. The message
+     * says whether the command was applied, if the node knows.
      */
     public static final int UNAVAILABLE = 503;
 

@@ -3,7 +3,7 @@ package dev.chatshard.client;
 
 import java.util.Objects;
 
-/** The arguments of {@code sync}: what changed in a user's list. */
+/** The arguments of {@code sync}: a user's changes since a version. */
 public final class SyncArgs extends Arguments<SyncReply> {
     static final Command<SyncReply> COMMAND = new Command<>(
             26,
@@ -23,21 +23,22 @@ public final class SyncArgs extends Arguments<SyncReply> {
     /**
      * Makes arguments with the required ones.
      *
-     * @param userId Whose changes.
+     * @param userId The user whose rows are synchronized.
      */
     public static SyncArgs of(String userId) {
         return new SyncArgs(userId);
     }
 
-    /** {@code log} and {@code version} of the reply before; null: a listing from the start. */
+    /**
+     * {@code log} and {@code version} of the previous reply. Without it all rows come, like after
+     * a reset.
+     */
     public SyncArgs since(Since since) {
         this.since = since;
         return this;
     }
 
-    /**
-     * 1 to 1000; default 1000. Imported rows that share a version come together, even beyond it.
-     */
+    /** Most changes in the reply; {@code SYNC_PAGE_MAX} if absent. 1 to 1000; 1000 if absent. */
     public SyncArgs limit(long limit) {
         this.limit = limit;
         return this;
@@ -61,11 +62,14 @@ public final class SyncArgs extends Arguments<SyncReply> {
         return userId;
     }
 
-    /** The same arguments once more, for another page. */
-    SyncArgs copy() {
-        SyncArgs copy = new SyncArgs(userId);
-        copy.since = since;
-        copy.limit = limit;
-        return copy;
+    @Override
+    SyncArgs behind(SyncReply page) {
+        if (!page.more()) {
+            return null;
+        }
+        SyncArgs next = new SyncArgs(userId);
+        next.since = new Since(page.log(), page.version());
+        next.limit = limit;
+        return next;
     }
 }

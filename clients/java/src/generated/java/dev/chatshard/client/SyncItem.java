@@ -4,18 +4,17 @@ package dev.chatshard.client;
 /**
  * The record {@code sync_item}.
  *
- * @param op {@code upsert}: the row is in the list, with these fields; {@code remove}: it is
- *     not.
- * @param id The chat.
- * @param chatId The chat again.
- * @param isTop Pinned.
- * @param isMute Without notifications.
- * @param isShow 1 for {@code upsert}, 0 for {@code remove}.
- * @param isHide Hidden by the user.
- * @param maxReadSeq Read position.
- * @param lastOnlineTime When the user was last online in it.
- * @param markedUnread Marked as unread by hand.
- * @param version The row's version.
+ * @param op Whether the row is in the list or left it.
+ * @param id The chat's id.
+ * @param chatId The chat's id again, under the API's second name for it.
+ * @param isTop Whether the user pinned the chat.
+ * @param isMute Whether the user muted the chat: no notifications.
+ * @param isShow 1 for an upsert, 0 for a remove.
+ * @param isHide Whether the user hid the chat.
+ * @param maxReadSeq The user's read position in the chat.
+ * @param lastOnlineTime When the user was last online in the chat.
+ * @param markedUnread Whether the user marked the chat as unread by hand.
+ * @param version The version that the row got by this change.
  */
 public record SyncItem(
         String op,

@@ -6,12 +6,13 @@ import java.util.List;
 /**
  * The reply of {@code sync}.
  *
- * @param log For the next {@code since}; opaque.
- * @param version For the next {@code since}.
- * @param reset Forget all rows before taking the items.
- * @param reason Why, if so; null if there is none.
- * @param more There is more: ask again at once.
- * @param items The changes.
+ * @param log The {@code log} of the next {@code since}.
+ * @param version The {@code version} of the next {@code since}.
+ * @param reset If true, the client must forget all rows before it applies these: its {@code
+ *     since} was too old, or named another log.
+ * @param reason Why the client must forget its rows; null without {@code reset}.
+ * @param more More changes follow: the client sends the next {@code sync} now.
+ * @param items The changed rows of this reply.
  */
 public record SyncReply(
         String log,

@@ -4,7 +4,7 @@ package dev.chatshard.client;
 import java.util.List;
 import java.util.Objects;
 
-/** The arguments of {@code touch}: raises {@code last_online_time}. */
+/** The arguments of {@code touch}: sets {@code last_online_time}. */
 public final class TouchArgs extends Arguments<TouchReply> {
     static final Command<TouchReply> COMMAND = new Command<>(
             20,
@@ -25,25 +25,30 @@ public final class TouchArgs extends Arguments<TouchReply> {
     /**
      * Makes arguments with the required ones.
      *
-     * @param userId Who is online.
+     * @param userId The user who is online.
      */
     public static TouchArgs of(String userId) {
         return new TouchArgs(userId);
     }
 
-    /** In which chats, at most 1000; null: in all of the user's. */
+    /**
+     * The chats in which the user is online; all of the user's chats if absent. At most 1000
+     * items.
+     */
     public TouchArgs chatIds(List<String> chatIds) {
         this.chatIds = chatIds;
         return this;
     }
 
-    /** Null: the server's; more than a day ahead is 400. */
+    /**
+     * When the user was online; the server's time if absent. A row keeps a later time that it has.
+     */
     public TouchArgs time(long time) {
         this.time = time;
         return this;
     }
 
-    /** See Repeats. */
+    /** Makes a retry safe; see IdempotencyKey. */
     public TouchArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;

@@ -4,7 +4,7 @@ package dev.chatshard.client;
 import java.util.List;
 import java.util.Objects;
 
-/** The arguments of {@code unread}: unread counts of many users. */
+/** The arguments of {@code unread}: unread totals of many users. */
 public final class UnreadArgs extends Arguments<UnreadReply> {
     static final Command<UnreadReply> COMMAND = new Command<>(
             25,
@@ -22,7 +22,8 @@ public final class UnreadArgs extends Arguments<UnreadReply> {
     /**
      * Makes arguments with the required ones.
      *
-     * @param userIds Whose counts; at most 1000.
+     * @param userIds The users, at most {@code IDS_MAX}; a repeated user counts once. At most
+     *     1000 items.
      */
     public static UnreadArgs of(List<String> userIds) {
         return new UnreadArgs(userIds);

@@ -4,11 +4,11 @@ package dev.chatshard.client;
 /**
  * The record {@code unread_item}.
  *
- * @param userId Who.
+ * @param userId The user whom the counts are for.
  * @param messages Unread messages in chats that are not muted.
- * @param chats Chats with unread messages or marked as unread, not muted.
+ * @param chats Chats that have unread messages or an unread mark, and are not muted.
  * @param mutedMessages Unread messages in muted chats.
- * @param mutedChats Muted chats with unread messages or marked as unread.
+ * @param mutedChats Muted chats that have unread messages or an unread mark.
  */
 public record UnreadItem(
         String userId,

@@ -6,7 +6,7 @@ import java.util.List;
 /**
  * The reply of {@code unread}.
  *
- * @param items The counts.
+ * @param items The counts of each user.
  */
 public record UnreadReply(List<UnreadItem> items) {
     static UnreadReply decode(Decoder in) {

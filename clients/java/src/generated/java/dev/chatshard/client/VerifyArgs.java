@@ -2,8 +2,8 @@
 package dev.chatshard.client;
 
 /**
- * The arguments of {@code verify}: recounts what is counted as it changes, and names each
- * difference.
+ * The arguments of {@code verify}: recounts all figures that are kept incrementally, and names
+ * each difference.
  */
 public final class VerifyArgs extends Arguments<VerifyReply> {
     static final Command<VerifyReply> COMMAND = new Command<>(

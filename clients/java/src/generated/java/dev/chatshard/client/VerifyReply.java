@@ -6,11 +6,12 @@ import java.util.List;
 /**
  * The reply of {@code verify}.
  *
- * @param chats Chats that were checked, with dissolved ones.
+ * @param chats Chats that were compared, including dissolved ones.
  * @param members Members that were compared with their rows.
  * @param rows Rows that were compared with their chats.
- * @param differences How many there are; 0 is right.
- * @param items The first 1000 of them, in words.
+ * @param differences How many differences were found, including those that {@code items}
+ *     leaves out.
+ * @param items The first differences, in words.
  */
 public record VerifyReply(
         long chats,

@@ -3,19 +3,19 @@ package dev.chatshard.client;
 
 /** What an {@link Event} says. */
 public enum WatchOp {
-    /** Nothing for a while; the offset may have moved all the same. */
+    /** No change for a while, though the offset may have moved. A stream also begins with one. */
     HEARTBEAT("heartbeat"),
 
-    /** A chat was made or imported. */
+    /** A chat was created or imported. */
     CREATE("create"),
 
-    /** A chat's sequence rose. */
+    /** A chat's sequence rose; {@code user_id} is the sender, if known. */
     ADVANCE("advance"),
 
     /** A chat was enabled or disabled. */
     STATUS("status"),
 
-    /** A chat was dissolved, or a dissolved one was imported. */
+    /** A chat was dissolved, for good. */
     DISSOLVE("dissolve"),
 
     /** A user became a member. */
@@ -24,7 +24,7 @@ public enum WatchOp {
     /** A user is no longer a member. */
     LEAVE("leave"),
 
-    /** A user deleted a chat; with messages behind {@code seq}, the row stays in the list. */
+    /** A user deleted a chat. */
     DELETE("delete"),
 
     /** A message brought a deleted chat back to a user. */
@@ -33,21 +33,21 @@ public enum WatchOp {
     /** A user's row was imported. */
     IMPORT("import"),
 
-    /** A user has read. */
+    /** A user's read position rose. */
     READ("read"),
 
-    /** A user set flags. */
+    /** A user set flags of a row. */
     FLAGS("flags"),
 
     /** A user cleared a chat's history. */
     CLEAR("clear"),
 
-    /** A user was erased. */
+    /** Every trace of a user was removed. */
     ERASE("erase"),
 
     /**
-     * A member's message became known late: their own newest message rose to {@code seq}, the
-     * chat's sequence did not.
+     * The node learned late of a message that the user sent. All messages up to it count as read
+     * for the user; the chat's sequence stays.
      */
     SENT("sent"),
 

@@ -23,4 +23,9 @@ public abstract class Arguments<R> {
     String shardKey() {
         return null;
     }
+
+    /** The arguments for the page behind this one; null if it is the last one. */
+    Arguments<R> behind(R page) {
+        return null;
+    }
 }
