@@ -49,6 +49,8 @@ final class Connection {
     private final Consumer<ChatshardException> onEnd;
     /** Nanoseconds without a byte after which an open request is doubted. */
     private final long silence;
+    /** Whether a ping asks then; else the connection ends at once. */
+    private final boolean asks;
     private final FrameBuffer frames = new FrameBuffer();
     private final Decoder decoder = new Decoder();
     private final Object lock = new Object();
@@ -80,14 +82,16 @@ final class Connection {
      *
      * @param shard whose core should serve it; null: any
      * @param silence nanoseconds without a byte after which an open request is doubted
+     * @param asks whether a ping asks then; else the connection ends at once
      * @param onOpen what to do when {@code hello} is accepted
      * @param onEnd what to do at the end, once, whether it was open or not
      */
     Connection(Shared shared, Address address, Integer shard, long silence,
-            Consumer<HelloReply> onOpen, Consumer<ChatshardException> onEnd) {
+            boolean asks, Consumer<HelloReply> onOpen, Consumer<ChatshardException> onEnd) {
         this.shared = shared;
         this.address = address;
         this.silence = silence;
+        this.asks = asks;
         this.onOpen = onOpen;
         this.onEnd = onEnd;
         ChatshardOptions options = shared.options();
@@ -520,8 +524,8 @@ final class Connection {
             }
             long now = System.nanoTime();
             boolean isQuiet = !open.isEmpty() && now - quietSince >= silence;
-            boolean isIdle = !pinged && now - wroteAt >= idle / 2;
-            if (isQuiet && pinged) {
+            boolean isIdle = asks && !pinged && now - wroteAt >= idle / 2;
+            if (isQuiet && (pinged || !asks)) {
                 isDead = true;
             } else if (isQuiet || isIdle) {
                 put(new Ping());

@@ -112,7 +112,7 @@ final class Node {
 
     private Connection connection(int slot, Integer shard) {
         Connection[] made = new Connection[1];
-        made[0] = new Connection(shared, address, shard, shared.options().silenceNanos(),
+        made[0] = new Connection(shared, address, shard, shared.options().silenceNanos(), true,
                 reply -> opened(made[0], reply), cause -> ended(slot, made[0]));
         return made[0];
     }

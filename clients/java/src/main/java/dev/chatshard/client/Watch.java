@@ -317,7 +317,7 @@ public final class Watch implements AutoCloseable, Iterable<Event> {
             }
             arguments.encode(body, null);
             connection = new Connection(shared, node.address(), null,
-                    shared.options().watchSilenceNanos() / 2, hello -> {}, cause -> {});
+                    shared.options().watchSilenceNanos(), false, hello -> {}, cause -> {});
         }
 
         @Override
