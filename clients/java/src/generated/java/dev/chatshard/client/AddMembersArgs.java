@@ -34,7 +34,7 @@ public final class AddMembersArgs extends Arguments<AddMembersReply> {
         return new AddMembersArgs(chatId, userIds);
     }
 
-    /** Makes a retry safe; see IdempotencyKey. */
+    /** Makes a retry safe: the same request with this key gets the first reply. */
     public AddMembersArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;

@@ -73,7 +73,7 @@ public final class AdvanceArgs extends Arguments<AdvanceReply> {
         return this;
     }
 
-    /** Makes a retry safe; see IdempotencyKey. */
+    /** Makes a retry safe: the same request with this key gets the first reply. */
     public AdvanceArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;

@@ -84,7 +84,7 @@ public interface AsyncCommands {
     /**
      * Details of chats, by id.
      *
-     * @param ids The chats, at most {@code IDS_MAX}. At most 1000 items.
+     * @param ids The chats. At most 1000 items.
      */
     default CompletableFuture<DetailReply> detail(List<String> ids) {
         return call(DetailArgs.of(ids));
@@ -99,8 +99,8 @@ public interface AsyncCommands {
      * Removes chats from a user's list until their next message.
      *
      * @param userId The user whose list loses the chats.
-     * @param ids The chats to remove, at most {@code IDS_MAX}. Those that the user does not
-     *     have are ignored. At most 1000 items.
+     * @param ids The chats to remove. Those that the user does not have are ignored. At most
+     *     1000 items.
      */
     default CompletableFuture<Void> delete(String userId, List<String> ids) {
         return call(DeleteArgs.of(userId, ids));
@@ -205,8 +205,7 @@ public interface AsyncCommands {
     /**
      * Unread totals of many users.
      *
-     * @param userIds The users, at most {@code IDS_MAX}; a repeated user counts once. At most
-     *     1000 items.
+     * @param userIds The users; a repeated user counts once. At most 1000 items.
      */
     default CompletableFuture<UnreadReply> unread(List<String> userIds) {
         return call(UnreadArgs.of(userIds));

@@ -32,7 +32,7 @@ public final class ClearArgs extends Arguments<ClearReply> {
         return new ClearArgs(userId, chatId);
     }
 
-    /** Makes a retry safe; see IdempotencyKey. */
+    /** Makes a retry safe: the same request with this key gets the first reply. */
     public ClearArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;

@@ -83,7 +83,7 @@ public interface Commands {
     /**
      * Details of chats, by id.
      *
-     * @param ids The chats, at most {@code IDS_MAX}. At most 1000 items.
+     * @param ids The chats. At most 1000 items.
      */
     default DetailReply detail(List<String> ids) {
         return call(DetailArgs.of(ids));
@@ -98,8 +98,8 @@ public interface Commands {
      * Removes chats from a user's list until their next message.
      *
      * @param userId The user whose list loses the chats.
-     * @param ids The chats to remove, at most {@code IDS_MAX}. Those that the user does not
-     *     have are ignored. At most 1000 items.
+     * @param ids The chats to remove. Those that the user does not have are ignored. At most
+     *     1000 items.
      */
     default void delete(String userId, List<String> ids) {
         call(DeleteArgs.of(userId, ids));
@@ -204,8 +204,7 @@ public interface Commands {
     /**
      * Unread totals of many users.
      *
-     * @param userIds The users, at most {@code IDS_MAX}; a repeated user counts once. At most
-     *     1000 items.
+     * @param userIds The users; a repeated user counts once. At most 1000 items.
      */
     default UnreadReply unread(List<String> userIds) {
         return call(UnreadArgs.of(userIds));

@@ -42,7 +42,7 @@ public final class ConversationsArgs extends Arguments<ConversationsReply> {
         return this;
     }
 
-    /** {@code next_cursor} of the previous page; {@code None} asks for the first page. */
+    /** {@code next_cursor} of the previous page; if absent, the first page comes. */
     public ConversationsArgs cursor(String cursor) {
         this.cursor = cursor;
         return this;

@@ -27,8 +27,8 @@ public final class DeleteArgs extends Arguments<Void> {
      * Makes arguments with the required ones.
      *
      * @param userId The user whose list loses the chats.
-     * @param ids The chats to remove, at most {@code IDS_MAX}. Those that the user does not
-     *     have are ignored. At most 1000 items.
+     * @param ids The chats to remove. Those that the user does not have are ignored. At most
+     *     1000 items.
      */
     public static DeleteArgs of(String userId, List<String> ids) {
         return new DeleteArgs(userId, ids);
@@ -40,7 +40,7 @@ public final class DeleteArgs extends Arguments<Void> {
         return this;
     }
 
-    /** Makes a retry safe; see IdempotencyKey. */
+    /** Makes a retry safe: the same request with this key gets the first reply. */
     public DeleteArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;

@@ -23,7 +23,7 @@ public final class DetailArgs extends Arguments<DetailReply> {
     /**
      * Makes arguments with the required ones.
      *
-     * @param ids The chats, at most {@code IDS_MAX}. At most 1000 items.
+     * @param ids The chats. At most 1000 items.
      */
     public static DetailArgs of(List<String> ids) {
         return new DetailArgs(ids);

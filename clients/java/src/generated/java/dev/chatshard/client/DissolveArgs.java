@@ -29,7 +29,7 @@ public final class DissolveArgs extends Arguments<Void> {
         return new DissolveArgs(chatId);
     }
 
-    /** Makes a retry safe; see IdempotencyKey. */
+    /** Makes a retry safe: the same request with this key gets the first reply. */
     public DissolveArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;

@@ -28,7 +28,7 @@ public final class EraseUserArgs extends Arguments<EraseUserReply> {
         return new EraseUserArgs(userId);
     }
 
-    /** Makes a retry safe; see IdempotencyKey. */
+    /** Makes a retry safe: the same request with this key gets the first reply. */
     public EraseUserArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;

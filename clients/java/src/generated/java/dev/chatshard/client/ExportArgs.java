@@ -23,13 +23,13 @@ public final class ExportArgs extends Arguments<ExportReply> {
         return new ExportArgs();
     }
 
-    /** {@code next_cursor} of the previous page; {@code None} asks for the first page. */
+    /** {@code next_cursor} of the previous page; if absent, the first page comes. */
     public ExportArgs cursor(String cursor) {
         this.cursor = cursor;
         return this;
     }
 
-    /** Most lines in the reply; {@code EXPORT_LINES_MAX} if absent. 1 to 1000; 1000 if absent. */
+    /** Most lines in the reply. 1 to 1000; 1000 if absent. */
     public ExportArgs limit(long limit) {
         this.limit = limit;
         return this;

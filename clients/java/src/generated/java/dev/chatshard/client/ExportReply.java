@@ -8,8 +8,7 @@ import java.util.List;
  *
  * @param chats The chats of this page.
  * @param members The memberships of this page.
- * @param nextCursor The {@code cursor} of the next page; {@code None} on the last page; null
- *     if there is none.
+ * @param nextCursor The {@code cursor} of the next page; absent on the last page.
  */
 public record ExportReply(List<ChatLine> chats, List<MemberLine> members, String nextCursor) {
     static ExportReply decode(Decoder in) {

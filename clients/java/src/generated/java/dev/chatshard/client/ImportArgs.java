@@ -48,7 +48,7 @@ public final class ImportArgs extends Arguments<ImportReply> {
         return this;
     }
 
-    /** Makes a retry safe; see IdempotencyKey. */
+    /** Makes a retry safe: the same request with this key gets the first reply. */
     public ImportArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;

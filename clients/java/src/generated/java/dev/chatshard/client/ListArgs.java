@@ -35,7 +35,7 @@ public final class ListArgs extends Arguments<ListReply> {
         return this;
     }
 
-    /** {@code next_cursor} of the previous page; {@code None} asks for the first page. */
+    /** {@code next_cursor} of the previous page; if absent, the first page comes. */
     public ListArgs cursor(String cursor) {
         this.cursor = cursor;
         return this;

@@ -36,7 +36,7 @@ public final class MarkReadArgs extends Arguments<MarkReadReply> {
         return new MarkReadArgs(userId, chatId, seq);
     }
 
-    /** Makes a retry safe; see IdempotencyKey. */
+    /** Makes a retry safe: the same request with this key gets the first reply. */
     public MarkReadArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;

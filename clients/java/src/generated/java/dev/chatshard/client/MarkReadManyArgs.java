@@ -33,7 +33,7 @@ public final class MarkReadManyArgs extends Arguments<MarkReadManyReply> {
         return new MarkReadManyArgs(userId, items);
     }
 
-    /** Makes a retry safe; see IdempotencyKey. */
+    /** Makes a retry safe: the same request with this key gets the first reply. */
     public MarkReadManyArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;

@@ -29,15 +29,13 @@ public final class MembersArgs extends Arguments<MembersReply> {
         return new MembersArgs(chatId);
     }
 
-    /** {@code next_cursor} of the previous page; {@code None} asks for the first page. */
+    /** {@code next_cursor} of the previous page; if absent, the first page comes. */
     public MembersArgs cursor(String cursor) {
         this.cursor = cursor;
         return this;
     }
 
-    /**
-     * Most members in the reply; {@code MEMBERS_PAGE_MAX} if absent. 1 to 10000; 10000 if absent.
-     */
+    /** Most members in the reply. 1 to 10000; 10000 if absent. */
     public MembersArgs limit(long limit) {
         this.limit = limit;
         return this;

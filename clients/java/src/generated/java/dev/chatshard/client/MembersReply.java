@@ -7,8 +7,7 @@ import java.util.List;
  * The reply of {@code members}.
  *
  * @param items The members of this page.
- * @param nextCursor The {@code cursor} of the next page; {@code None} on the last page; null
- *     if there is none.
+ * @param nextCursor The {@code cursor} of the next page; absent on the last page.
  */
 public record MembersReply(List<Member> items, String nextCursor) {
     static MembersReply decode(Decoder in) {

@@ -34,7 +34,7 @@ public final class RemoveMembersArgs extends Arguments<RemoveMembersReply> {
         return new RemoveMembersArgs(chatId, userIds);
     }
 
-    /** Makes a retry safe; see IdempotencyKey. */
+    /** Makes a retry safe: the same request with this key gets the first reply. */
     public RemoveMembersArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;

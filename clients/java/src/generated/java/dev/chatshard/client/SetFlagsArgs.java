@@ -60,7 +60,7 @@ public final class SetFlagsArgs extends Arguments<SetFlagsReply> {
         return this;
     }
 
-    /** Makes a retry safe; see IdempotencyKey. */
+    /** Makes a retry safe: the same request with this key gets the first reply. */
     public SetFlagsArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;

@@ -32,7 +32,7 @@ public final class SetStatusArgs extends Arguments<SetStatusReply> {
         return new SetStatusArgs(chatId, status);
     }
 
-    /** Makes a retry safe; see IdempotencyKey. */
+    /** Makes a retry safe: the same request with this key gets the first reply. */
     public SetStatusArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;

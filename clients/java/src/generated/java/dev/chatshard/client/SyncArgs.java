@@ -38,7 +38,7 @@ public final class SyncArgs extends Arguments<SyncReply> {
         return this;
     }
 
-    /** Most changes in the reply; {@code SYNC_PAGE_MAX} if absent. 1 to 1000; 1000 if absent. */
+    /** Most changes in the reply. 1 to 1000; 1000 if absent. */
     public SyncArgs limit(long limit) {
         this.limit = limit;
         return this;

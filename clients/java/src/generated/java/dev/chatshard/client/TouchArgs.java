@@ -48,7 +48,7 @@ public final class TouchArgs extends Arguments<TouchReply> {
         return this;
     }
 
-    /** Makes a retry safe; see IdempotencyKey. */
+    /** Makes a retry safe: the same request with this key gets the first reply. */
     public TouchArgs idempotencyKey(String idempotencyKey) {
         this.idempotencyKey = idempotencyKey;
         return this;

@@ -22,8 +22,7 @@ public final class UnreadArgs extends Arguments<UnreadReply> {
     /**
      * Makes arguments with the required ones.
      *
-     * @param userIds The users, at most {@code IDS_MAX}; a repeated user counts once. At most
-     *     1000 items.
+     * @param userIds The users; a repeated user counts once. At most 1000 items.
      */
     public static UnreadArgs of(List<String> userIds) {
         return new UnreadArgs(userIds);

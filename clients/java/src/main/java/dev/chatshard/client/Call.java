@@ -2,7 +2,6 @@ package dev.chatshard.client;
 
 import java.time.Duration;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.Future;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
@@ -32,7 +31,13 @@ final class Call<R> implements Exchange {
     private final String shardKey;
     private final boolean mayRepeat;
     private final Duration patience;
+    private final long deadline;
     private final CompletableFuture<R> future = new CompletableFuture<>();
+
+    // Guarded by the list of the calls that are under way.
+    Call<?> older;
+    Call<?> newer;
+    boolean isListed;
 
     // Changed only by who begins or ends an attempt; there is one at a time.
     private int attempt = 1;
@@ -53,6 +58,8 @@ final class Call<R> implements Exchange {
         this.shared = shared;
         this.nodes = nodes;
         this.patience = patience;
+        began = System.nanoTime();
+        deadline = began + patience.toNanos();
         command = arguments.command();
         body = new Encoder(64);
         arguments.encode(body, key);
@@ -68,17 +75,16 @@ final class Call<R> implements Exchange {
                     command.name() + ": a request of " + body.size() + " bytes is over the limit"));
             return future;
         }
-        try {
-            Future<?> timer = shared.timer().schedule(
-                    this::tooLate, patience.toNanos(), TimeUnit.NANOSECONDS);
-            future.whenComplete((reply, error) -> timer.cancel(false));
-        } catch (RejectedExecutionException error) {
+        if (shared.underWay().add(this)) {
+            submit();
+        } else {
             fail(ChatshardException.notApplied(CLOSED));
-            return future;
         }
-        began = System.nanoTime();
-        submit();
         return future;
+    }
+
+    boolean isLate(long now) {
+        return now - deadline >= 0;
     }
 
     private void submit() {
@@ -118,10 +124,10 @@ final class Call<R> implements Exchange {
 
     @Override
     @SuppressWarnings("unchecked")
-    public boolean replied(Object reply) {
+    public void replied(Object reply) {
         tell(null, 200);
+        shared.underWay().remove(this);
         future.complete((R) reply);
-        return false;
     }
 
     @Override
@@ -210,7 +216,12 @@ final class Call<R> implements Exchange {
         }
     }
 
-    private void tooLate() {
+    /** Ends the call at its deadline, or forgets one that its caller has ended. */
+    void tooLate() {
+        if (future.isDone()) {
+            shared.underWay().remove(this);
+            return;
+        }
         Connection waitsAt = connection;
         if (waitsAt != null) {
             waitsAt.withdraw(this);
@@ -233,11 +244,12 @@ final class Call<R> implements Exchange {
     private void fail(ChatshardException error) {
         ChatshardException before = unknown;
         boolean isHidden = error.outcome() == Outcome.NOT_APPLIED && before != null;
+        shared.underWay().remove(this);
         future.completeExceptionally(isHidden ? before : error);
     }
 
     private void tell(Outcome outcome, int status) {
-        if (future.isDone()) {
+        if (!shared.hasHooks() || future.isDone()) {
             return;
         }
         Duration time = Duration.ofNanos(System.nanoTime() - began);

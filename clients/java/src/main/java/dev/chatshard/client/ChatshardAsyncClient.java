@@ -7,7 +7,6 @@ import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
@@ -25,9 +24,7 @@ public final class ChatshardAsyncClient implements AsyncCommands, AutoCloseable 
     private final Nodes nodes;
     private final String keyPrefix;
     private final AtomicLong keys = new AtomicLong();
-    private final AtomicInteger underWay = new AtomicInteger();
     private final Set<Watch> watches = ConcurrentHashMap.newKeySet();
-    private final CompletableFuture<Void> idle = new CompletableFuture<>();
     private final CompletableFuture<Void> ended = new CompletableFuture<>();
 
     private ChatshardAsyncClient(ChatshardOptions options) throws IOException {
@@ -88,22 +85,7 @@ public final class ChatshardAsyncClient implements AsyncCommands, AutoCloseable 
             key = keyPrefix + Long.toString(keys.incrementAndGet(), 36);
         }
         boolean mayRepeat = arguments.command().isRead() || key != null;
-        Call<R> call = new Call<>(shared, nodes, arguments, key, patience, mayRepeat);
-        underWay.incrementAndGet();
-        if (shared.isClosed()) {
-            callEnded();
-            return CompletableFuture.failedFuture(
-                    ChatshardException.notApplied("the client is closed"));
-        }
-        CompletableFuture<R> reply = call.start();
-        reply.whenComplete((value, error) -> callEnded());
-        return reply;
-    }
-
-    private void callEnded() {
-        if (underWay.decrementAndGet() == 0 && shared.isClosed()) {
-            idle.complete(null);
-        }
+        return new Call<>(shared, nodes, arguments, key, patience, mayRepeat).start();
     }
 
     /**
@@ -150,9 +132,7 @@ public final class ChatshardAsyncClient implements AsyncCommands, AutoCloseable 
     public CompletableFuture<Void> closeAsync() {
         if (shared.close()) {
             watches.forEach(Watch::close);
-            if (underWay.get() == 0) {
-                idle.complete(null);
-            }
+            CompletableFuture<Void> idle = shared.underWay().close();
             long patience = shared.options().callTimeout().toNanos();
             shared.timer().schedule(() -> idle.complete(null), patience, TimeUnit.NANOSECONDS);
             idle.thenRun(this::stop);

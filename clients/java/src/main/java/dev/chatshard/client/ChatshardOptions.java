@@ -30,7 +30,7 @@ public final class ChatshardOptions {
     private int connections = CONNECTIONS;
     private int waitingCalls = 10_000;
     private boolean keys = true;
-    private Hooks hooks = new Hooks() {};
+    private Hooks hooks = Hooks.NONE;
     private Duration silence = Duration.ofSeconds(5);
     private Duration watchSilence = Duration.ofSeconds(30);
 

@@ -8,11 +8,9 @@ import java.nio.channels.SelectionKey;
 import java.nio.channels.SocketChannel;
 import java.nio.channels.UnresolvedAddressException;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.Iterator;
 import java.util.LinkedHashSet;
 import java.util.List;
-import java.util.Map;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.TimeUnit;
@@ -56,15 +54,14 @@ final class Connection {
     private final Object lock = new Object();
 
     // Guarded by the lock.
-    private State state = State.CONNECTING;
-    private final Map<Long, Exchange> open = new HashMap<>();
+    private volatile State state = State.CONNECTING;
+    private OpenRequests open = new OpenRequests(1, HELLO_ID);
     private final LinkedHashSet<Exchange> waiting = new LinkedHashSet<>();
     private Encoder out = new Encoder(BUFFER);
     private Encoder spare = new Encoder(BUFFER);
     private ByteBuffer unsent = NOTHING;
     private Writer writer = Writer.IDLE;
-    private boolean retired;
-    private long lastId = HELLO_ID;
+    private volatile boolean retired;
     private int places = 1;
     private Limits limits;
     private long quietSince = System.nanoTime();
@@ -196,7 +193,12 @@ final class Connection {
     }
 
     private void endMalformed(ProtocolException error) {
-        end("the server at " + address + " broke the protocol: " + error.getMessage());
+        end(malformed(error));
+    }
+
+    private ChatshardException malformed(ProtocolException error) {
+        return ChatshardException.notApplied(
+                "the server at " + address + " broke the protocol: " + error.getMessage());
     }
 
     private void greet() throws IOException {
@@ -262,13 +264,12 @@ final class Connection {
 
     private void put(Exchange request) {
         long now = System.nanoTime();
-        if (open.isEmpty()) {
+        if (open.size() == 0) {
             quietSince = now;
             pinged = false;
         }
         request.sending();
-        open.put(++lastId, request);
-        out.request(lastId, request.command().code(), request.body());
+        out.request(open.add(request), request.command().code(), request.body());
         wroteAt = now;
     }
 
@@ -429,18 +430,19 @@ final class Connection {
             opened(reply);
             return;
         }
-        Exchange request;
-        synchronized (lock) {
-            request = open.get(id);
+        Exchange request = take(id, true);
+        Object reply;
+        try {
+            reply = request.command().reply().apply(decoder);
+            finish(more);
+        } catch (ProtocolException error) {
+            if (!request.isStream()) {
+                request.lost(true, malformed(error));
+            }
+            throw error;
         }
-        if (request == null) {
-            throw new ProtocolException("a reply to no request");
-        }
-        Object reply = request.command().reply().apply(decoder);
-        finish(more);
-        if (!request.replied(reply)) {
-            remove(id);
-        }
+        request.replied(reply);
+        endIfOver();
     }
 
     private void takeError(long id, ChatshardException error) {
@@ -454,27 +456,44 @@ final class Connection {
             end(stays ? error : error.as(Outcome.NOT_APPLIED));
             return;
         }
-        Exchange request = remove(id);
-        if (request == null) {
-            throw new ProtocolException("an error for no request");
-        }
-        request.failed(error);
+        take(id, false).failed(error);
+        endIfOver();
     }
 
-    /** Frees the place of a request, for one that waits. */
-    private Exchange remove(long id) {
+    /** Finds the request of a reply, and frees its place for one that waits. */
+    private Exchange take(long id, boolean isReply) {
         Exchange request;
-        boolean over;
+        boolean more;
         synchronized (lock) {
-            request = open.remove(id);
-            pump();
-            over = retired && open.isEmpty();
+            request = open.get(id);
+            if (request == null) {
+                throw new ProtocolException("a reply to no request");
+            }
+            if (isReply && request.isStream()) {
+                return request;
+            }
+            open.remove(id);
+            more = !waiting.isEmpty();
+            if (more) {
+                pump();
+            }
         }
-        flush();
-        if (over) {
-            end("the client uses another node");
+        if (more) {
+            flush();
         }
         return request;
+    }
+
+    private void endIfOver() {
+        if (retired) {
+            boolean over;
+            synchronized (lock) {
+                over = open.size() == 0;
+            }
+            if (over) {
+                end("the client uses another node");
+            }
+        }
     }
 
     private void opened(HelloReply reply) {
@@ -485,6 +504,7 @@ final class Connection {
             timer.cancel(false);
             limits = reply.limits();
             places = (int) Math.max(1, Math.min(limits.inFlight(), 1 << 16));
+            open = new OpenRequests(places, HELLO_ID);
             frames.limit(limits.replyBytes());
             long idle = limits.idleMs() * 1_000_000;
             long beat = Math.max(5_000_000, Math.min(silence, idle / 2) / 4);
@@ -523,7 +543,7 @@ final class Connection {
                 return;
             }
             long now = System.nanoTime();
-            boolean isQuiet = !open.isEmpty() && now - quietSince >= silence;
+            boolean isQuiet = open.size() > 0 && now - quietSince >= silence;
             boolean isIdle = asks && !pinged && now - wroteAt >= idle / 2;
             if (isQuiet && (pinged || !asks)) {
                 isDead = true;
@@ -580,7 +600,7 @@ final class Connection {
         boolean over;
         synchronized (lock) {
             retired = true;
-            over = open.isEmpty();
+            over = open.size() == 0;
             left = takeWaiting();
         }
         left.forEach(request -> request.lost(false, null));
@@ -590,21 +610,11 @@ final class Connection {
     }
 
     boolean isUsable() {
-        synchronized (lock) {
-            return state != State.ENDED && !retired;
-        }
+        return state != State.ENDED && !retired;
     }
 
     boolean isOpen() {
-        synchronized (lock) {
-            return state == State.OPEN && !retired;
-        }
-    }
-
-    int inFlight() {
-        synchronized (lock) {
-            return open.size();
-        }
+        return state == State.OPEN && !retired;
     }
 
     /** Ends the connection for a reason of its own. */
@@ -626,8 +636,7 @@ final class Connection {
             if (timer != null) {
                 timer.cancel(false);
             }
-            sent = new ArrayList<>(open.values());
-            open.clear();
+            sent = open.removeAll();
             unsentOnes = takeWaiting();
             closeSocket();
         }
@@ -672,8 +681,8 @@ final class Connection {
         }
 
         @Override
-        public boolean replied(Object reply) {
-            return false;
+        public void replied(Object reply) {
+            // That there is one is enough.
         }
 
         @Override

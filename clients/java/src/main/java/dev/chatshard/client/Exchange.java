@@ -14,12 +14,13 @@ interface Exchange {
     /** The request gets its first byte on the way soon, by this connection. */
     default void sending() {}
 
-    /**
-     * A reply of status 200 came.
-     *
-     * @return whether more replies may come
-     */
-    boolean replied(Object reply);
+    /** Whether it gets many replies, until an error ends it. */
+    default boolean isStream() {
+        return false;
+    }
+
+    /** A reply of status 200 came. */
+    void replied(Object reply);
 
     /** A reply with an error came. */
     void failed(ChatshardException error);

@@ -7,6 +7,9 @@ import java.time.Duration;
  * threads and must not block. What they throw is ignored.
  */
 public interface Hooks {
+    /** Hooks that do nothing. */
+    Hooks NONE = new Hooks() {};
+
     /** After each attempt of a call. */
     default void attempted(Attempt attempt) {}
 

@@ -17,8 +17,10 @@ final class Node {
 
     private final Shared shared;
     private final Address address;
-    private HelloReply hello;
+    private volatile HelloReply hello;
     private Connection first;
+    /** The only connection of a node with one; it needs no look at the key. */
+    private volatile Connection only;
     private Connection[] slots = new Connection[0];
     private long[] failedAt = new long[0];
     private int turn;
@@ -33,7 +35,7 @@ final class Node {
         return address;
     }
 
-    synchronized HelloReply hello() {
+    HelloReply hello() {
         return hello;
     }
 
@@ -52,7 +54,10 @@ final class Node {
     }
 
     private Connection choose(String key) {
-        Connection opening;
+        Connection opening = only;
+        if (isUsable(opening)) {
+            return opening;
+        }
         synchronized (this) {
             if (retired) {
                 return null;
@@ -140,6 +145,7 @@ final class Node {
             if (slots[slot] == null || isOther) {
                 slots[slot] = connection;
             }
+            only = slots.length == 1 ? slots[0] : null;
             if (retired) {
                 strays.add(connection);
             }

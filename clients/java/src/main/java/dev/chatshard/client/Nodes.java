@@ -10,7 +10,7 @@ import java.util.List;
 final class Nodes {
     private final Shared shared;
     private final List<Address> addresses;
-    private Node current;
+    private volatile Node current;
     private int next;
     private boolean ended;
 
@@ -20,7 +20,7 @@ final class Nodes {
         use(addresses.get(0));
     }
 
-    synchronized Node current() {
+    Node current() {
         return current;
     }
 

@@ -14,6 +14,7 @@ import java.util.function.Consumer;
 /** What all parts of a client share: options, threads, and the count of calls that wait. */
 final class Shared {
     private final ChatshardOptions options;
+    private final UnderWay underWay = new UnderWay(this);
     private final Loop loop;
     private final ScheduledThreadPoolExecutor timer;
     private final ExecutorService resolver;
@@ -49,6 +50,10 @@ final class Shared {
         return loop;
     }
 
+    UnderWay underWay() {
+        return underWay;
+    }
+
     ScheduledExecutorService timer() {
         return timer;
     }
@@ -76,6 +81,10 @@ final class Shared {
 
     void waitedOne() {
         waiting.decrementAndGet();
+    }
+
+    boolean hasHooks() {
+        return options.hooks() != Hooks.NONE;
     }
 
     void hook(Consumer<Hooks> call) {

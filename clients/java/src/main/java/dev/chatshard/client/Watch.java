@@ -336,9 +336,13 @@ public final class Watch implements AutoCloseable, Iterable<Event> {
         }
 
         @Override
-        public boolean replied(Object reply) {
-            received((Event) reply, connection);
+        public boolean isStream() {
             return true;
+        }
+
+        @Override
+        public void replied(Object reply) {
+            received((Event) reply, connection);
         }
 
         @Override
