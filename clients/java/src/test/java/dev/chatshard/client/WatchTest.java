@@ -115,18 +115,18 @@ class WatchTest {
     @Test
     void aSlowReaderHoldsItsOwnConnectionOnly() throws Exception {
         List<String> from = new CopyOnWriteArrayList<>();
-        int events = 20_000;
+        int events = 12_000;
         AtomicInteger sent = new AtomicInteger();
         try (FakeServer server = server(from, (peer, id, code, arguments) -> {
             event(peer, id, "h", "heartbeat");
             for (int i = 0; i < events; i++) {
-                event(peer, id, "a-long-offset-so-that-buffers-fill-soon-" + "x".repeat(200) + i,
+                event(peer, id, "a-long-offset-so-that-buffers-fill-soon-" + "x".repeat(2000) + i,
                         "advance");
                 sent.incrementAndGet();
             }
         }); ChatshardClient client = ChatshardClient.connect(options(server));
                 Watch watch = client.watch()) {
-            LocalServer.pause(700);
+            LocalServer.pause(900);
             int before = sent.get();
             assertTrue(before < events, "all of " + before + " events were read");
             client.ping();

@@ -29,6 +29,7 @@ import java.util.regex.Pattern;
  */
 public final class ChatshardServer implements AutoCloseable {
     private static final Pattern TCP = Pattern.compile("\"tcp\":\\s*\"([^\"]+)\"");
+    private static final String PROGRAM = "CHATSHARD_BIN";
     private static final long START_SECONDS = 20;
 
     private final Process process;
@@ -55,8 +56,10 @@ public final class ChatshardServer implements AutoCloseable {
         try {
             Path log = Files.createTempFile("chatshard-", ".log");
             // The server ends when the pipe to its stdin does, also if this process crashes.
-            Process process = new ProcessBuilder(command)
-                    .redirectError(log.toFile()).start();
+            ProcessBuilder builder = new ProcessBuilder(command).redirectError(log.toFile());
+            // It is no setting of the server, which would warn.
+            builder.environment().remove(PROGRAM);
+            Process process = builder.start();
             try {
                 return new ChatshardServer(process, address(process), log);
             } catch (IOException | RuntimeException error) {
@@ -72,7 +75,7 @@ public final class ChatshardServer implements AutoCloseable {
 
     /** The program that {@link #start} runs. */
     public static String program() {
-        String set = System.getenv("CHATSHARD_BIN");
+        String set = System.getenv(PROGRAM);
         return set == null || set.isEmpty() ? "chatshard" : set;
     }
 
