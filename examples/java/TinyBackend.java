@@ -29,8 +29,8 @@ import java.util.concurrent.TimeUnit;
  * A tiny IM backend. It keeps the texts of messages, and chatshard keeps everything about chats:
  * sequences, lists, unread counts, changes.
  *
- * <p>{@code java TinyBackend ADDRESS}, for example of {@code chatshard serve --ephemeral}. The script
- * {@code run} beside it also kills the server in between.
+ * <p>{@code java TinyBackend ADDRESS}, for example of {@code chatshard serve --ephemeral}. The
+ * script {@code run} beside it also kills the server in between.
  */
 public final class TinyBackend {
     private static final int MESSAGES = 12;

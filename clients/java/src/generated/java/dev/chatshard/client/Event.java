@@ -2,7 +2,7 @@
 package dev.chatshard.client;
 
 /**
- * One event of a {@link Watch}. Each op has some of the fields; others are null.
+ * One event of a {@link Watch}. Fields that its op does not have are null.
  *
  * @param offset The position behind this change, for a later {@code from}; opaque.
  * @param userId The user whom the change concerns; null if there is none.

@@ -17,8 +17,8 @@ import java.util.function.Consumer;
  *
  * <p>It continues over lost connections and failovers: an event may come twice, and none is
  * missing. It ends with an error if its offset is not kept any more (409), or if the server refuses
- * it. It has a connection of its own, and reads no further while many events wait to be taken. So one
- * that is taken slowly delays no call, and needs a bounded memory.
+ * it. It has a connection of its own, and reads no further while many events wait to be taken. So
+ * one that is taken slowly delays no call, and needs a bounded memory.
  *
  * <p>A {@link WatchOp#HEARTBEAT} is an event too: the first one, and one after each 10 s without a
  * change. Events of a newer server, with an op that this client does not know, are passed over.

@@ -65,8 +65,8 @@ final class Vectors {
     /** Builds the arguments of a command as a caller does. */
     static Arguments<?> arguments(String command, Map<String, Object> values) {
         try {
-            return (Arguments<?>) built(
-                    Class.forName("dev.chatshard.client." + pascal(command) + "Args"), "of", values);
+            Class<?> type = Class.forName("dev.chatshard.client." + pascal(command) + "Args");
+            return (Arguments<?>) built(type, "of", values);
         } catch (ReflectiveOperationException error) {
             throw new AssertionError(command, error);
         }

@@ -22,7 +22,8 @@ import java.util.regex.Pattern;
  * {@link #close}, or with this process.
  *
  * <pre>{@code
- * try (ChatshardServer server = ChatshardServer.start(); ChatshardClient client = server.connect()) {
+ * try (ChatshardServer server = ChatshardServer.start();
+ *         ChatshardClient client = server.connect()) {
  *     client.create(ChatType.GROUP, "alice", List.of("alice", "bob"));
  * }
  * }</pre>
