@@ -1,0 +1,423 @@
+"""The generated files of the Python client: constants, records, commands and methods."""
+
+from __future__ import annotations
+
+from typing import Iterable, Optional
+
+from schema import Command, Field, Record, Schema, bounds, pascal, wrapped
+
+PACKAGE = "src/chatshard/_generated"
+HEAD = "# Generated from docs/reference/protocol.json by clients/generate. Do not edit.\n"
+WORDS = ("import",)  # names of commands that are words of Python
+PYTHON = {"string": "str", "integer": "int", "boolean": "bool"}
+FLAGS = ("bool", "flag")
+# The limits that follow this one, and all behind the limits in `hello`, may be missing.
+GROWN = ("limits", "hello")
+EVENT = "Event"
+INDENT = "    "
+
+
+def files(schema: Schema) -> dict[str, str]:
+    return {
+        f"{PACKAGE}/__init__.py": HEAD + '"""What clients/generate makes of the protocol."""\n',
+        f"{PACKAGE}/protocol.py": protocol(schema),
+        f"{PACKAGE}/records.py": records(schema),
+        f"{PACKAGE}/commands.py": commands(schema),
+        f"{PACKAGE}/async_methods.py": methods(schema, is_async=True),
+        f"{PACKAGE}/blocking_methods.py": methods(schema, is_async=False),
+    }
+
+
+def command_table(schema: Schema) -> str:
+    lines = ["| method | what it does |", "|---|---|"]
+    for command in schema.called:
+        required = ", ".join(field.name for field in command.required)
+        lines.append(f"| `{method_name(command)}({required})` | {command.about} |")
+    return "\n".join(lines)
+
+
+def method_name(command: Command) -> str:
+    return command.name + "_" if command.name in WORDS else command.name
+
+
+def reply_name(command: Command) -> Optional[str]:
+    """The class of a reply; None if it has no fields."""
+    if command.name == "watch":
+        return EVENT
+    return pascal(command.name) + "Reply" if command.reply else None
+
+
+def has_reply(command: Command) -> bool:
+    """Whether a class is made for the reply."""
+    is_read = command.is_called or command.name in ("hello", "watch")
+    return is_read and reply_name(command) is not None
+
+
+# Constants
+
+
+def protocol(schema: Schema) -> str:
+    lines = [HEAD + '"""Constants of the protocol."""', "", "from __future__ import annotations", ""]
+    lines += ["import enum", "from typing import Dict", ""]
+    lines += [f"PROTOCOL = {schema.protocol}", '"""The version of the protocol."""', ""]
+    lines += ["# What is known of a request, by the status of its error."]
+    lines += ["ERRORS: Dict[int, str] = {"]
+    lines += [f'    {error.status}: "{error.outcome}",  # {error.name}' for error in schema.errors]
+    lines += ["}", "", "# How the message of a 503 begins."]
+    lines += [f'NOT_APPLIED = "{schema.not_applied}"']
+    lines += [f'OUTCOME_UNKNOWN = "{schema.outcome_unknown}"', ""]
+    lines += ["# The limits of a server that does not say them."]
+    for name in ("request_bytes", "reply_bytes", "hello_bytes", "in_flight", "idle_ms"):
+        lines.append(f"{name.upper()} = {schema.limits[name]['value']}")
+    lines += ["", "", "class Op:", '    """The values of `op` in an event of `watch`."""', ""]
+    for op, about in schema.watch_ops.items():
+        lines.append(f'    {op.upper()} = "{op}"')
+        lines += docstring(about, INDENT)
+    lines += ["", "", "OPS = frozenset((" ]
+    lines += [f"    Op.{op.upper()}," for op in schema.watch_ops]
+    lines += ["))", ""]
+    for name, title in (("type", "ChatType"), ("status", "ChatStatus")):
+        about = schema.types[name]["about"]
+        lines += ["", f"class {title}(enum.IntEnum):"] + docstring(about, INDENT) + [""]
+        lines += [f"    {word.upper()} = {number}" for number, word in numbered(about)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def numbered(about: str) -> Iterable[tuple[int, str]]:
+    """The numbers and words of "The type of a chat: 1 single, 2 group." """
+    for part in about.rpartition(":")[2].strip(" .").split(","):
+        number, _, word = part.strip().partition(" ")
+        yield int(number), word
+
+
+def docstring(text: str, indent: str) -> list[str]:
+    """A docstring in lines of at most 100 columns."""
+    text = text.replace("\\", "\\\\")
+    if len(text) + len(indent) + 6 <= 100:
+        return [f'{indent}"""{text}"""']
+    lines = wrapped('"""' + text, indent)
+    if len(lines[-1]) + 3 > 100:
+        return lines + [indent + '"""']
+    return lines[:-1] + [lines[-1] + '"""']
+
+
+# Types
+
+
+def base_type(schema: Schema, name: str) -> str:
+    if name in FLAGS:
+        return "bool"
+    return pascal(name) if schema.is_record(name) else PYTHON[schema.types[name]["wire"]]
+
+
+def read_type(schema: Schema, field: Field, is_optional: bool) -> str:
+    """The type of a field of a record or a reply."""
+    name = base_type(schema, field.item)
+    name = f"Tuple[{name}, ...]" if field.is_list else name
+    return f"Optional[{name}]" if is_optional else name
+
+
+def write_type(schema: Schema, field: Field) -> str:
+    """The type of an argument."""
+    name = base_type(schema, field.item)
+    name = f"Iterable[{name}]" if field.is_list else name
+    return name if field.required else f"Optional[{name}]"
+
+
+# Records
+
+
+def sent_records(schema: Schema) -> set[str]:
+    """The records that stand in arguments."""
+    called = [field for command in schema.called for field in command.arguments]
+    return {field.item for field in called if schema.is_record(field.item)}
+
+
+def known_records(schema: Schema) -> list[Record]:
+    """The records of called commands and of `hello`, those before others that they are part of."""
+    by_name = {record.name: record for record in schema.records}
+    ordered: dict[str, Record] = {}
+
+    def add(field: Field) -> None:
+        if schema.is_record(field.item) and field.item not in ordered:
+            record = by_name[field.item]
+            for inner in record.fields:
+                add(inner)
+            ordered[field.item] = record
+
+    for command in schema.commands:
+        if command.is_called or command.name == "hello":
+            for field in (*command.arguments, *(command.reply or ())):
+                add(field)
+    return list(ordered.values())
+
+
+def records(schema: Schema) -> str:
+    sent = sent_records(schema)
+    lines = [HEAD + '"""The records of the protocol, and the replies of commands."""', ""]
+    lines += ["from __future__ import annotations", "", "from dataclasses import dataclass"]
+    lines += ["from typing import Any, List, Optional, Tuple", "", "from .. import _msgpack as m", ""]
+    titles = [pascal(record.name) for record in known_records(schema)]
+    titles += [reply_name(command) for command in schema.commands if has_reply(command)]
+    lines += ["__all__ = ["] + [f'    "{title}",' for title in sorted(titles)] + ["]", ""]
+    lines += ["_new = object.__new__", "# How to fill a frozen object in one step.", "_set = object.__setattr__"]
+    for record in known_records(schema):
+        title = pascal(record.name)
+        lines += ["", ""] + class_of(schema, title, record.fields, f"A record `{record.name}`.", record.name in sent)
+        lines += ["", ""] + reader(schema, title, record.name, record.fields)
+    for command in schema.commands:
+        if has_reply(command):
+            title = reply_name(command)
+            about = f"The reply of `{command.name}`." if title != EVENT else "A change, as `watch` returns it."
+            lines += ["", ""] + class_of(schema, title, command.reply, about, False)
+            lines += ["", ""] + reader(schema, title, command.name, command.reply)
+    return "\n".join(lines) + "\n"
+
+
+def is_optional(field: Field, is_sent: bool) -> bool:
+    return field.nullable or (is_sent and not field.required)
+
+
+def class_of(schema: Schema, title: str, fields: Iterable[Field], about: str, is_sent: bool) -> list[str]:
+    lines = ["@dataclass(frozen=True)", f"class {title}:", f'    """{about}"""', ""]
+    for field in fields:
+        optional = is_optional(field, is_sent)
+        default = " = None" if is_sent and not field.required else ""
+        lines.append(f"    {field.name}: {read_type(schema, field, optional)}{default}")
+        lines += docstring(sentence(field.about), INDENT)
+    if is_sent:
+        values = ", ".join(sent_value(f"self.{field.name}", field, False) for field in fields)
+        lines += ["", "    def _values(self) -> List[Any]:"] + call_lines("return [", values, "]", INDENT * 2)
+    return lines
+
+
+def sentence(text: str) -> str:
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", ":")) else text + "."
+
+
+def call_lines(begin: str, arguments: str, end: str, indent: str) -> list[str]:
+    """`begin arguments end` on one line, or with the arguments on lines of their own."""
+    if len(indent) + len(begin) + len(arguments) + len(end) <= 100:
+        return [f"{indent}{begin}{arguments}{end}"]
+    lines = wrapped(arguments + ",", indent + INDENT)
+    return [indent + begin, *lines, indent + end]
+
+
+def reader(schema: Schema, title: str, name: str, fields: tuple[Field, ...]) -> list[str]:
+    """A function that reads a record or a reply, with the frequent forms of values in line."""
+    lines = [f"def read_{snake(title)}(d: bytes, p: int) -> Tuple[{title}, int]:"]
+    body: list[str] = []
+    grown = name in GROWN
+    if grown:
+        body += ["count, p = m.read_array(d, p)", f"more = count - {len(fields)}"]
+    elif len(fields) < 16:
+        body += ["more = 0", f"if d[p] == {0x90 | len(fields)}:", "    p += 1", "else:"]
+        body += [f"    more, p = m.read_fields(d, p, {len(fields)})"]
+    else:
+        body += [f"more, p = m.read_fields(d, p, {len(fields)})"]
+    at = 0
+    while at < len(fields):
+        run = flag_run(fields, at)
+        if run > 1 and not grown:
+            body += read_flags(run, at)
+            at += run
+            continue
+        body += read_grown(schema, fields[at], at) if grown else read_field(schema, fields[at], at)
+        at += 1
+    body += ["if more > 0:", "    p = m.skip(d, p, more)", f"o = _new({title})"]
+    values = ", ".join(f'"{field.name}": v{at}' for at, field in enumerate(fields))
+    lines += [INDENT + line for line in body]
+    lines += call_lines('_set(o, "__dict__", {', values, "})", INDENT)
+    return lines + [INDENT + "return o, p"]
+
+
+def snake(title: str) -> str:
+    return "".join("_" + c.lower() if c.isupper() else c for c in title).strip("_")
+
+
+def flag_run(fields: tuple[Field, ...], at: int) -> int:
+    """How many flags that are not nil stand here in a row, at most four."""
+    run = 0
+    while run < 4 and at + run < len(fields):
+        field = fields[at + run]
+        if field.type != "flag" or field.nullable:
+            break
+        run += 1
+    return run
+
+
+def read_flags(run: int, at: int) -> list[str]:
+    names = ", ".join(f"v{at + i}" for i in range(run))
+    return [
+        f"f{at} = m.FLAGS.get(d[p : p + {run}])",
+        f"if f{at} is None:",
+        f"    f{at}, p = m.read_flags(d, p, {run})",
+        "else:",
+        f"    p += {run}",
+        f"{names} = f{at}",
+    ]
+
+
+def read_function(schema: Schema, item: str) -> str:
+    if schema.is_record(item):
+        return f"read_{item}"
+    if item in FLAGS:
+        return f"m.read_{item}"
+    return "m.read_str" if schema.types[item]["wire"] == "string" else "m.read_int"
+
+
+def read_grown(schema: Schema, field: Field, at: int) -> list[str]:
+    """A field that an older server may not have. Then it is zero or empty."""
+    function, zero = read_function(schema, field.item), zero_of(schema, field)
+    return [f"v{at}, p = {function}(d, p) if count > {at} else ({zero}, p)"]
+
+
+def read_field(schema: Schema, field: Field, at: int) -> list[str]:
+    name = f"v{at}"
+    item = field.item
+    function = read_function(schema, item)
+    kind = base_type(schema, item)
+    if field.is_list:
+        if field.nullable:
+            raise ValueError(f"{field.name}: a list that may be nil")
+        return [f"{name}, p = m.read_list({function}, d, p)"]
+    if field.nullable:
+        return [
+            f"{name}: Optional[{kind}] = None",
+            f"if d[p] == {0xC0}:",
+            "    p += 1",
+            "else:",
+            f"    {name}, p = {function}(d, p)",
+        ]
+    if function == "m.read_int":
+        return [f"{name} = d[p]", f"if {name} < 128:", "    p += 1", "else:", f"    {name}, p = {function}(d, p)"]
+    if function == "m.read_str":
+        return [
+            "b = d[p]",
+            "if 160 <= b < 192:",
+            "    e = p + b - 159",
+            f"    {name} = d[p + 1 : e].decode()",
+            "    p = e",
+            "else:",
+            f"    {name}, p = {function}(d, p)",
+        ]
+    return [f"{name}, p = {function}(d, p)"]
+
+
+def zero_of(schema: Schema, field: Field) -> str:
+    if schema.is_record(field.item):
+        return f"read_{field.item}(b\"\\x90\", 0)[0]"
+    return {"str": '""', "int": "0", "bool": "False"}[base_type(schema, field.item)]
+
+
+# Commands and methods
+
+
+def commands(schema: Schema) -> str:
+    lines = [HEAD + '"""The commands: their codes, and how to read their replies."""', ""]
+    lines += ["from __future__ import annotations", "", "from .._command import Command, read_empty"]
+    lines += ["from .._msgpack import read_nil", "from . import records as r", ""]
+    for command in schema.commands:
+        if not (command.is_called or command.name in ("hello", "watch")):
+            continue
+        title = reply_name(command)
+        read = f"r.read_{snake(title)}" if title else ("read_nil" if command.reply is None else "read_empty")
+        key_at = next((at for at, field in enumerate(command.arguments) if field.name == "idempotency_key"), -1)
+        values = f'"{command.name}", {command.code}, {len(command.arguments)}, {command.is_read}, {key_at}, {read}'
+        lines += call_lines(f"{command.name.upper()} = Command(", values, ")", "")
+    return "\n".join(lines) + "\n"
+
+
+def methods(schema: Schema, is_async: bool) -> str:
+    kind = "asyncio" if is_async else "blocking"
+    title = "AsyncMethods" if is_async else "BlockingMethods"
+    lines = [HEAD + f'"""The methods of the {kind} client, one for each command."""', ""]
+    lines += ["from __future__ import annotations", "", "from typing import Any, Iterable, List, Optional, TypeVar", ""]
+    lines += ["from .._command import Command, flag_value, list_value", "from . import commands as c", "from . import records as r", ""]
+    lines += ['T = TypeVar("T")', "", "", f"class {title}:", f'    """One method for each command. Every error is a `CallError`."""', ""]
+    define = "async def" if is_async else "def"
+    lines += [f"    {define} _call(", "        self,", "        command: Command[T],", "        arguments: List[Any],"]
+    lines += ["        key: Optional[str],", "        timeout: Optional[float],", "    ) -> T:", "        raise NotImplementedError"]
+    for command in schema.called:
+        lines += [""] + method(schema, command, is_async)
+    return "\n".join(lines) + "\n"
+
+
+def method(schema: Schema, command: Command, is_async: bool) -> list[str]:
+    title = reply_name(command)
+    returns = f"r.{title}" if title else "None"
+    indent = INDENT * 2
+    define = "async def" if is_async else "def"
+    lines = [f"    {define} {method_name(command)}(", f"{indent}self,"]
+    lines += [f"{indent}{field.name}: {qualified(schema, field)}," for field in command.required]
+    lines.append(f"{indent}*,")
+    lines += [f"{indent}{field.name}: {qualified(schema, field)} = None," for field in command.optional]
+    lines += [f"{indent}timeout: Optional[float] = None,", f"    ) -> {returns}:"]
+    lines += method_docs(command)
+    names = {}
+    for field in command.arguments:
+        names[field.name] = field.name
+        if field.is_list:
+            names[field.name] = f"{field.name}_"
+            lines.append(f'{indent}{field.name}_ = list_value("{field.name}", {field.name})')
+    values = ", ".join(sent_value(names[field.name], field, True, schema) for field in command.arguments)
+    wait = "await " if is_async else ""
+    call = f"{wait}self._call(c.{command.name.upper()}, "
+    key = key_of(command, names)
+    if len(key) > 20:
+        lines.append(f"{indent}key = {key}")
+        key = "key"
+    whole = f"return {call}[{values}], {key}, timeout)"
+    if len(indent) + len(whole) <= 100:
+        return lines + [indent + whole]
+    lines += call_lines("arguments: List[Any] = [", values, "]", indent)
+    return lines + [f"{indent}return {call}arguments, {key}, timeout)"]
+
+
+def qualified(schema: Schema, field: Field) -> str:
+    """The type of an argument in the files of the methods."""
+    text = write_type(schema, field)
+    if schema.is_record(field.item):
+        text = text.replace(pascal(field.item), f"r.{pascal(field.item)}")
+    return text
+
+
+def method_docs(command: Command) -> list[str]:
+    indent = INDENT * 2
+    lines = wrapped('"""' + sentence(command.about), indent) + ["", f"{indent}Args:"]
+    for field in command.arguments:
+        text = sentence(field.about) + " " + bounds(field)
+        lines += hanging(f"{field.name}: {text.strip()}", indent + INDENT)
+    lines += hanging("timeout: Seconds for the call with all its repeats; absent: the client's.", indent + INDENT)
+    return lines + [f'{indent}"""']
+
+
+def hanging(text: str, indent: str) -> list[str]:
+    first, *rest = wrapped(text, indent)
+    return [first] + (wrapped(" ".join(line.strip() for line in rest), indent + INDENT) if rest else [])
+
+
+def sent_value(name: str, field: Field, is_argument: bool, schema: Optional[Schema] = None) -> str:
+    """What goes to the wire for an argument or a field of a record."""
+    if field.item == "flag":
+        return f"flag_value({name})" if is_argument else f"None if {name} is None else int({name})"
+    if is_argument and schema and schema.is_record(field.item) and not field.is_list:
+        return f"{name} and {name}._values()"
+    return name
+
+
+def key_of(command: Command, names: dict[str, str]) -> str:
+    """The expression for the key that decides the shard."""
+    parts = []
+    for by in command.shard_by:
+        field = next(field for field in command.arguments if field.name == by)
+        name = names[by]
+        parts.append(f"({name}[0] if {name} else None)" if field.is_list else name)
+    if not parts:
+        return "None"
+    first, *rest = parts
+    for other in rest:
+        first = f"{first} or {other}"
+    return first
