@@ -93,7 +93,7 @@ def numbered(about: str) -> Iterable[tuple[int, str]]:
 
 def docstring(text: str, indent: str) -> list[str]:
     """A docstring in lines of at most 100 columns."""
-    text = text.replace("\\", "\\\\")
+    text = " ".join(text.split()).replace("\\", "\\\\")
     if len(text) + len(indent) + 6 <= 100:
         return [f'{indent}"""{text}"""']
     lines = wrapped('"""' + text, indent)
@@ -251,7 +251,7 @@ def flag_run(fields: tuple[Field, ...], at: int) -> int:
 def read_flags(run: int, at: int) -> list[str]:
     names = ", ".join(f"v{at + i}" for i in range(run))
     return [
-        f"f{at} = m.FLAGS.get(d[p : p + {run}])",
+        f"f{at} = m.FLAGS{run}.get(d[p : p + {run}])",
         f"if f{at} is None:",
         f"    f{at}, p = m.read_flags(d, p, {run})",
         "else:",

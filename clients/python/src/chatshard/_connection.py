@@ -433,7 +433,7 @@ class Connection(asyncio.Protocol):
         else:
             self._pinged = now
             self._send(Request(commands.PING, commands.PING.encode([]), _Nobody()))
-            self._schedule(now + self._silence)
+            self._schedule(now + min(self._silence, self._idle))
 
 
 def _read_failure(d: bytes, p: int, status: int) -> tuple[Failure, int]:

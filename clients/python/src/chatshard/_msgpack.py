@@ -115,16 +115,16 @@ def read_fields(d: bytes, p: int, known: int) -> Tuple[int, int]:
     return count - known, p
 
 
+def _flags(count: int) -> Dict[bytes, Tuple[bool, ...]]:
+    return {bytes(bits): tuple(bit == 1 for bit in bits) for bits in product((0, 1), repeat=count)}
+
+
 # Flags that follow each other, by their bytes: one look-up reads them all.
-FLAGS: Dict[bytes, Tuple[bool, ...]] = {
-    bytes(bits): tuple(bit == 1 for bit in bits)
-    for count in range(2, 5)
-    for bits in product((0, 1), repeat=count)
-}
+FLAGS2, FLAGS3, FLAGS4 = _flags(2), _flags(3), _flags(4)
 
 
 def read_flags(d: bytes, p: int, count: int) -> Tuple[Tuple[bool, ...], int]:
-    """Reads flags that follow each other, in forms that `FLAGS` does not have."""
+    """Reads flags that follow each other, in forms that `FLAGS2` and its kin do not have."""
     flags = []
     for _ in range(count):
         flag, p = read_flag(d, p)

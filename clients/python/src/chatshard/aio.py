@@ -161,6 +161,7 @@ class AsyncClient(AsyncPages):
         self._pool: Optional[Pool] = None
         self._left: List[Pool] = []
         self._connecting: Optional[asyncio.Task[Union[Pool, Failure]]] = None
+        self._trouble = ""
         self._looking = 0
         self._calls: Dict[Call, None] = {}
         self._watches: List[AsyncWatch] = []
@@ -399,7 +400,8 @@ class AsyncClient(AsyncPages):
         finally:
             self._looking -= 1
         if not task.done():
-            return Failure("no connection within the time of the call", name="deadline")
+            why = f"; {self._trouble}" if self._trouble else ""
+            return Failure(f"no connection within the time of the call{why}", name="deadline")
         if task.cancelled():
             return Failure("the client is closed", name="closed")
         return task.result()
@@ -411,11 +413,12 @@ class AsyncClient(AsyncPages):
             begun = self._loop.time()
             pool = await Pool.open(address, self._options, self._hooks, self._on_pool_end)
             if not isinstance(pool, Failure):
-                self._pool = pool
+                self._pool, self._trouble = pool, ""
                 self._nodes.stay(address)
                 return pool
             if pool.name == "deadline":
                 self._nodes.silent(address, begun + self._options.connect_timeout)
+            self._trouble = pool.message
             failures.append(pool)
         # Only if all refuse, the same attempt would fail again.
         passing = [one for one in failures if one.status not in (400, 401, 403, 413)]

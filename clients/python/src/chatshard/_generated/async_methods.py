@@ -29,7 +29,7 @@ class AsyncMethods:
         *,
         timeout: Optional[float] = None,
     ) -> None:
-        """Does nothing, successfully.
+        """Does nothing; its reply shows that the node works.
 
         Args:
             timeout: Seconds for the call with all its repeats; absent: the client's.
@@ -53,7 +53,7 @@ class AsyncMethods:
         *,
         timeout: Optional[float] = None,
     ) -> r.SnapshotReply:
-        """Writes a snapshot of everything now.
+        """Writes a snapshot now, and replies when its file is published.
 
         Args:
             timeout: Seconds for the call with all its repeats; absent: the client's.
@@ -67,11 +67,11 @@ class AsyncMethods:
         limit: Optional[int] = None,
         timeout: Optional[float] = None,
     ) -> r.ExportReply:
-        """A page of everything, in the form that `import` takes.
+        """A page of all chats and members, in the form that `import` takes.
 
         Args:
-            cursor: `next_cursor` of the page before.
-            limit: 1 to 1000; default 1000: most lines in the reply. 1 to 1000; 1000 if absent.
+            cursor: `next_cursor` of the previous page; `None` asks for the first page.
+            limit: Most lines in the reply; `EXPORT_LINES_MAX` if absent. 1 to 1000; 1000 if absent.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         return await self._call(c.EXPORT, [cursor, limit], None, timeout)
@@ -85,13 +85,15 @@ class AsyncMethods:
         idempotency_key: Optional[str] = None,
         timeout: Optional[float] = None,
     ) -> r.ImportReply:
-        """Takes chats and members as they are.
+        """Stores chats and members as they come from an export.
 
         Args:
-            chats: Nil: none.
-            members: Of these chats, or of chats that exist; nil: none.
-            merge: Take lines for what exists too: the higher sequence of both stays.
-            idempotency_key: See [Repeats](#repeats).
+            chats: The chats to store. At most 10000 items.
+            members: The memberships to store, of chats in this request or of chats that exist
+                already. At most 10000 items.
+            merge: Whether to accept lines for chats and memberships that exist; the larger sequence
+                of both stays.
+            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         chats_ = list_value("chats", chats)
@@ -103,7 +105,7 @@ class AsyncMethods:
         *,
         timeout: Optional[float] = None,
     ) -> r.VerifyReply:
-        """Recounts what is counted as it changes, and names each difference.
+        """Recounts all figures that are kept incrementally, and names each difference.
 
         Args:
             timeout: Seconds for the call with all its repeats; absent: the client's.
@@ -115,7 +117,7 @@ class AsyncMethods:
         *,
         timeout: Optional[float] = None,
     ) -> r.ClusterReply:
-        """The members of the journal, as this node knows them.
+        """The members of the journal, as far as this node knows them.
 
         Args:
             timeout: Seconds for the call with all its repeats; absent: the client's.
@@ -129,13 +131,12 @@ class AsyncMethods:
         epoch: Optional[int] = None,
         timeout: Optional[float] = None,
     ) -> r.HandoverReply:
-        """The active gives its place to a standby.
+        """The active releases the journal, and a standby takes over.
 
         Args:
-            to: Name of the standby that claims first, 1 to 255 bytes; the others wait as after a
-                crash; nil: any of them.
-            epoch: Number of the claim whose stint is to end, as `cluster` shows it; nil: the
-                present one. With it, a request that comes twice ends no later stint.
+            to: Name of the standby that claims first; any standby if absent. 1 to 255 bytes.
+            epoch: Number of the claim whose stint is to end. If another one is the newest, nothing
+                changes: a request that comes late ends no later stint.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         return await self._call(c.HANDOVER, [to, epoch], None, timeout)
@@ -148,12 +149,12 @@ class AsyncMethods:
         cursor: Optional[str] = None,
         timeout: Optional[float] = None,
     ) -> r.ListReply:
-        """A user's rows: pinned first, then newest-joined first.
+        """A user's rows, pinned first, then newest-joined first.
 
         Args:
-            user_id: Whose rows.
-            limit: At least 1; nil: all rows.
-            cursor: `next_cursor` of the page before.
+            user_id: The user whose rows are listed.
+            limit: Most rows in the reply; all rows if absent. 1 to 4294967295.
+            cursor: `next_cursor` of the previous page; `None` asks for the first page.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         return await self._call(c.LIST, [user_id, limit, cursor], user_id, timeout)
@@ -165,11 +166,12 @@ class AsyncMethods:
         user_id: Optional[str] = None,
         timeout: Optional[float] = None,
     ) -> r.DetailReply:
-        """Chats by id, in the order asked, each once.
+        """Details of chats, by id.
 
         Args:
-            ids: At most 1000.
-            user_id: For whom: fills `last_read_sequence`.
+            ids: The chats, at most `IDS_MAX`. At most 1000 items.
+            user_id: The user who looks. With it the reply has `last_read_sequence` and leaves out
+                chats that the user is not a member of.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         ids_ = list_value("ids", ids)
@@ -188,10 +190,11 @@ class AsyncMethods:
         """Removes chats from a user's list until their next message.
 
         Args:
-            user_id: Whose list.
-            ids: At most 1000.
-            up_to: The newest sequence that the user saw; nil: the last one of each chat.
-            idempotency_key: See [Repeats](#repeats).
+            user_id: The user whose list loses the chats.
+            ids: The chats to remove, at most `IDS_MAX`. Those that the user does not have are
+                ignored. At most 1000 items.
+            up_to: The newest sequence that the user saw; if absent, the last sequence of each chat.
+            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         ids_ = list_value("ids", ids)
@@ -210,17 +213,18 @@ class AsyncMethods:
         if_version: Optional[int] = None,
         timeout: Optional[float] = None,
     ) -> r.SetFlagsReply:
-        """Sets flags of a row.
+        """Sets a row's flags.
 
         Args:
-            user_id: Whose row.
-            chat_id: The chat.
-            is_top: Pin.
-            is_mute: Mute.
-            is_hide: Hide.
-            marked_unread: Mark as unread; the read position does not move.
-            idempotency_key: See [Repeats](#repeats).
-            if_version: Only if the row has this version; else 409.
+            user_id: The user whose row changes.
+            chat_id: The chat of the row.
+            is_top: Pins the row (1) or unpins it (0).
+            is_mute: Mutes the row (1) or unmutes it (0).
+            is_hide: Hides the row (1) or shows it (0).
+            marked_unread: Marks the chat as unread (1) or takes the mark away (0); the read
+                position stays.
+            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
+            if_version: The command needs the row to have this version; otherwise it fails with 409.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         arguments: List[Any] = [
@@ -238,13 +242,15 @@ class AsyncMethods:
         idempotency_key: Optional[str] = None,
         timeout: Optional[float] = None,
     ) -> r.TouchReply:
-        """Raises `last_online_time`.
+        """Sets `last_online_time`.
 
         Args:
-            user_id: Who is online.
-            chat_ids: In which chats, at most 1000; nil: in all of the user's.
-            time: Nil: the server's; more than a day ahead is 400.
-            idempotency_key: See [Repeats](#repeats).
+            user_id: The user who is online.
+            chat_ids: The chats in which the user is online; all of the user's chats if absent. At
+                most 1000 items.
+            time: When the user was online; the server's time if absent. A row keeps a later time
+                that it has.
+            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         chat_ids_ = list_value("chat_ids", chat_ids)
@@ -260,13 +266,13 @@ class AsyncMethods:
         if_version: Optional[int] = None,
         timeout: Optional[float] = None,
     ) -> r.ClearReply:
-        """Hides the history of a chat from one user.
+        """Hides a chat's history from a user; the row stays.
 
         Args:
-            user_id: Whose row.
-            chat_id: The chat.
-            idempotency_key: See [Repeats](#repeats).
-            if_version: Only if the row has this version; else 409.
+            user_id: The user whose row changes.
+            chat_id: The chat of the row.
+            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
+            if_version: The command needs the row to have this version; otherwise it fails with 409.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         arguments: List[Any] = [user_id, chat_id, idempotency_key, if_version]
@@ -285,11 +291,12 @@ class AsyncMethods:
         """Raises a read position.
 
         Args:
-            user_id: Who has read.
-            chat_id: In which chat.
-            seq: Up to which sequence.
-            idempotency_key: See [Repeats](#repeats).
-            if_version: Only if the row has this version; else 409.
+            user_id: The user who has read.
+            chat_id: The chat that the user has read.
+            seq: The new read position, at most the chat's last sequence. If it is not above the
+                stored one, nothing changes.
+            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
+            if_version: The command needs the row to have this version; otherwise it fails with 409.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         arguments: List[Any] = [user_id, chat_id, seq, idempotency_key, if_version]
@@ -303,12 +310,12 @@ class AsyncMethods:
         idempotency_key: Optional[str] = None,
         timeout: Optional[float] = None,
     ) -> r.MarkReadManyReply:
-        """Raises the read positions of several chats.
+        """Raises read positions of several chats.
 
         Args:
-            user_id: Who has read.
-            items: At most 1000.
-            idempotency_key: See [Repeats](#repeats).
+            user_id: The user who has read.
+            items: The chats and their read positions; each chat at most once. At most 1000 items.
+            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         items_ = list_value("items", items)
@@ -330,13 +337,14 @@ class AsyncMethods:
         """A page of a user's conversations: rows with their chats and unread counts.
 
         Args:
-            user_id: Whose conversations.
-            limit: 1 to 200; default 50. 1 to 200; 50 if absent.
-            cursor: `next_cursor` of the page before.
-            unread_only: True: only those with unread messages, or marked as unread.
-            type: Only those of this type.
-            hidden: 1: only hidden ones, 0: only others.
-            active_since: Only those whose newest message is of this time or later.
+            user_id: The user whose conversations are listed.
+            limit: Most conversations in the reply; 50 if absent, at most 200. 1 to 200; 50 if
+                absent.
+            cursor: `next_cursor` of the previous page; `None` asks for the first page.
+            unread_only: Only conversations with unread messages or with an unread mark.
+            type: Only conversations of this type.
+            hidden: 1: only hidden conversations; 0: only the others.
+            active_since: Only conversations whose newest message is of this time or later.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         arguments: List[Any] = [
@@ -350,10 +358,10 @@ class AsyncMethods:
         *,
         timeout: Optional[float] = None,
     ) -> r.UnreadReply:
-        """Unread counts of many users.
+        """Unread totals of many users.
 
         Args:
-            user_ids: Whose counts; at most 1000.
+            user_ids: The users, at most `IDS_MAX`; a repeated user counts once. At most 1000 items.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         user_ids_ = list_value("user_ids", user_ids)
@@ -368,13 +376,13 @@ class AsyncMethods:
         limit: Optional[int] = None,
         timeout: Optional[float] = None,
     ) -> r.SyncReply:
-        """What changed in a user's list.
+        """A user's changes since a version.
 
         Args:
-            user_id: Whose changes.
-            since: `log` and `version` of the reply before; nil: a listing from the start.
-            limit: 1 to 1000; default 1000. Imported rows that share a version come together, even
-                beyond it. 1 to 1000; 1000 if absent.
+            user_id: The user whose rows are synchronized.
+            since: `log` and `version` of the previous reply. Without it all rows come, like after a
+                reset.
+            limit: Most changes in the reply; `SYNC_PAGE_MAX` if absent. 1 to 1000; 1000 if absent.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         arguments: List[Any] = [user_id, since and since._values(), limit]
@@ -387,11 +395,11 @@ class AsyncMethods:
         *,
         timeout: Optional[float] = None,
     ) -> r.ExplainReply:
-        """Why a chat is listed and unread as it is.
+        """Explains why a chat is listed and unread as it is.
 
         Args:
-            user_id: Whose view.
-            chat_id: The chat.
+            user_id: The user whose view is explained.
+            chat_id: The chat to explain.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         return await self._call(c.EXPLAIN, [user_id, chat_id], user_id, timeout)
@@ -406,8 +414,8 @@ class AsyncMethods:
         """Removes every trace of a user.
 
         Args:
-            user_id: Who.
-            idempotency_key: See [Repeats](#repeats).
+            user_id: The user, of whom no trace remains.
+            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         return await self._call(c.ERASE_USER, [user_id, idempotency_key], user_id, timeout)
@@ -425,17 +433,20 @@ class AsyncMethods:
         if_version: Optional[int] = None,
         timeout: Optional[float] = None,
     ) -> r.AdvanceReply:
-        """Raises the sequence of a chat for a message, or hands out the next ones.
+        """Raises a chat's sequence, or hands out the next ones.
 
         Args:
-            chat_id: The chat.
-            to: An older one changes no sequence; more than 1000000 ahead is 400 without `force`.
-            allocate: 1 to 1000000: hand out so many, each exactly once. 1 to 1000000.
-            time: The time of the newest message; nil: the server's; more than a day ahead is 400.
-            sender_id: Who sent it: their own messages are not unread to them.
-            force: Allow `to` to be far ahead.
-            idempotency_key: See [Repeats](#repeats).
-            if_version: Only if the chat has this version; else 409.
+            chat_id: The chat's id.
+            to: The sequence of a message that the backend stored. If it is not above the chat's
+                last sequence, that stays.
+            allocate: How many sequences to hand out, from the next one on. Each is handed out only
+                once. 1 to 1000000.
+            time: The time of the newest message; the server's time if absent.
+            sender_id: The sender, for whom the message does not count as unread.
+            force: Allows `to` to be more than 1 000 000 ahead of the chat's sequence.
+            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
+            if_version: The command needs the chat to have this version; otherwise it fails with
+                409.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         arguments: List[Any] = [
@@ -455,17 +466,17 @@ class AsyncMethods:
         idempotency_key: Optional[str] = None,
         timeout: Optional[float] = None,
     ) -> r.CreateReply:
-        """Makes a chat and its members.
+        """Creates a chat and its members.
 
         Args:
-            id: Nil: the server chooses `s_`, `g_` or `o_` and 16 hex digits, from the idempotency
-                key if there is one.
-            type: 1 single, 2 group, 3 official.
-            creator_id: Who made it; a member only if in `user_ids`.
-            is_enc: Nil: 0.
-            created_at: Nil: the server's time.
-            user_ids: The first members, at most 10000; two different ones for a single chat.
-            idempotency_key: See [Repeats](#repeats).
+            id: The chat's id. If absent, a single chat derives it from its users. Other chats
+                derive it from the idempotency key, or draw it at random.
+            type: The chat's type: single, group or official.
+            creator_id: The creator: a person, a group or a robot; a member only if in `user_ids`.
+            is_enc: Whether the chat's messages are encrypted.
+            created_at: The time of creation; the server's time if absent.
+            user_ids: The first members; exactly two for a single chat. At most 10000 items.
+            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         user_ids_ = list_value("user_ids", user_ids)
@@ -484,13 +495,15 @@ class AsyncMethods:
         if_version: Optional[int] = None,
         timeout: Optional[float] = None,
     ) -> r.AddMembersReply:
-        """Adds members.
+        """Adds members to a chat.
 
         Args:
-            chat_id: The chat.
-            user_ids: Who joins, at most 10000.
-            idempotency_key: See [Repeats](#repeats).
-            if_version: Only if the chat has this version; else 409.
+            chat_id: The chat's id.
+            user_ids: The users who join. Users who are members already stay as they are. At most
+                10000 items.
+            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
+            if_version: The command needs the chat to have this version; otherwise it fails with
+                409.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         user_ids_ = list_value("user_ids", user_ids)
@@ -506,13 +519,15 @@ class AsyncMethods:
         if_version: Optional[int] = None,
         timeout: Optional[float] = None,
     ) -> r.RemoveMembersReply:
-        """Removes members.
+        """Removes members from a chat.
 
         Args:
-            chat_id: The chat.
-            user_ids: Who leaves, at most 10000.
-            idempotency_key: See [Repeats](#repeats).
-            if_version: Only if the chat has this version; else 409.
+            chat_id: The chat's id.
+            user_ids: The users who leave. Users who are not members are ignored. At most 10000
+                items.
+            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
+            if_version: The command needs the chat to have this version; otherwise it fails with
+                409.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         user_ids_ = list_value("user_ids", user_ids)
@@ -527,12 +542,13 @@ class AsyncMethods:
         limit: Optional[int] = None,
         timeout: Optional[float] = None,
     ) -> r.MembersReply:
-        """The members of a chat, in join order.
+        """A chat's members.
 
         Args:
-            chat_id: The chat.
-            cursor: `next_cursor` of the page before.
-            limit: 1 to 10000; default 10000. 1 to 10000; 10000 if absent.
+            chat_id: The chat's id.
+            cursor: `next_cursor` of the previous page; `None` asks for the first page.
+            limit: Most members in the reply; `MEMBERS_PAGE_MAX` if absent. 1 to 10000; 10000 if
+                absent.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         return await self._call(c.MEMBERS, [chat_id, cursor, limit], chat_id, timeout)
@@ -549,10 +565,11 @@ class AsyncMethods:
         """Enables or disables a chat.
 
         Args:
-            chat_id: The chat.
-            status: 1 normal, 2 disabled.
-            idempotency_key: See [Repeats](#repeats).
-            if_version: Only if the chat has this version; else 409.
+            chat_id: The chat's id.
+            status: The new status: 1 normal, 2 disabled.
+            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
+            if_version: The command needs the chat to have this version; otherwise it fails with
+                409.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         arguments: List[Any] = [chat_id, status, idempotency_key, if_version]
@@ -566,12 +583,13 @@ class AsyncMethods:
         if_version: Optional[int] = None,
         timeout: Optional[float] = None,
     ) -> None:
-        """Ends a chat for good.
+        """Ends a chat for good; its id is never used again.
 
         Args:
-            chat_id: The chat.
-            idempotency_key: See [Repeats](#repeats).
-            if_version: Only if the chat has this version; else 409.
+            chat_id: The chat's id.
+            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
+            if_version: The command needs the chat to have this version; otherwise it fails with
+                409.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         arguments: List[Any] = [chat_id, idempotency_key, if_version]

@@ -25,8 +25,8 @@ ERRORS: Dict[int, str] = {
 }
 
 # How the message of a 503 begins.
-NOT_APPLIED = "not applied"
-OUTCOME_UNKNOWN = "outcome unknown"
+NOT_APPLIED = "not applied: "
+OUTCOME_UNKNOWN = "outcome unknown: "
 
 # The limits of a server that does not say them.
 REQUEST_BYTES = 1048576
@@ -40,36 +40,36 @@ class Op:
     """The values of `op` in an event of `watch`."""
 
     HEARTBEAT = "heartbeat"
-    """nothing for a while; the offset may have moved all the same"""
+    """No change for a while, though the offset may have moved. A stream also begins with one."""
     CREATE = "create"
-    """a chat was made or imported"""
+    """A chat was created or imported."""
     ADVANCE = "advance"
-    """a chat's sequence rose"""
+    """A chat's sequence rose; `user_id` is the sender, if known."""
     STATUS = "status"
-    """a chat was enabled or disabled"""
+    """A chat was enabled or disabled."""
     DISSOLVE = "dissolve"
-    """a chat was dissolved, or a dissolved one was imported"""
+    """A chat was dissolved, for good."""
     JOIN = "join"
-    """a user became a member"""
+    """A user became a member."""
     LEAVE = "leave"
-    """a user is no longer a member"""
+    """A user is no longer a member."""
     DELETE = "delete"
-    """a user deleted a chat; with messages behind `seq`, the row stays in the list"""
+    """A user deleted a chat."""
     RETURN = "return"
-    """a message brought a deleted chat back to a user"""
+    """A message brought a deleted chat back to a user."""
     IMPORT = "import"
-    """a user's row was imported"""
+    """A user's row was imported."""
     READ = "read"
-    """a user has read"""
+    """A user's read position rose."""
     FLAGS = "flags"
-    """a user set flags"""
+    """A user set flags of a row."""
     CLEAR = "clear"
-    """a user cleared a chat's history"""
+    """A user cleared a chat's history."""
     ERASE = "erase"
-    """a user was erased"""
+    """Every trace of a user was removed."""
     SENT = "sent"
-    """a member's message became known late: their own newest message rose to `seq`, the chat's
-    sequence did not"""
+    """The node learned late of a message that the user sent. All messages up to it count as read
+    for the user; the chat's sequence stays."""
 
 
 OPS = frozenset((

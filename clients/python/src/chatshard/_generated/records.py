@@ -65,71 +65,71 @@ class Limits:
     """A record `limits`."""
 
     request_bytes: int
-    """Largest request payload."""
+    """Largest request frame, in bytes."""
     reply_bytes: int
-    """Largest reply payload."""
+    """Largest reply frame, in bytes."""
     ids: int
-    """Most ids in one request."""
+    """Most ids in a request."""
     users: int
     """Most users in `create`, `add_members`, `remove_members`."""
     import_lines: int
-    """Most chats and members together in one `import`."""
+    """Most lines in `import`."""
     in_flight: int
-    """Open requests of a connection at which the server stops reading it."""
+    """Requests in flight on a connection after which the server stops reading it."""
     id_bytes: int
-    """Longest id, in bytes of UTF-8."""
+    """Longest id, in bytes."""
     idle_ms: int
-    """A connection without a request for this long is closed."""
+    """A connection without a request for this long is closed, in ms."""
     idempotency_ms: int
-    """How long an [idempotency key](#repeats) is remembered."""
+    """How long the node remembers an idempotency key, in ms."""
     idempotency_keys: int
-    """How many keys a node remembers."""
+    """How many idempotency keys the node remembers; beyond it, it forgets the oldest first."""
     tombstones: int
-    """How many removed chats of each user [`sync`](#change-logs) remembers."""
+    """How many removals `sync` still reports for each user."""
     hello_bytes: int
-    """Largest first frame, which is `hello`."""
+    """Largest first frame, which is `hello`, in bytes."""
     text_bytes: int
-    """Longest text in a request that is no id, in bytes of UTF-8."""
+    """Longest text argument that is not an id, in bytes."""
     nesting: int
-    """Deepest nesting of arrays; the request itself counts."""
+    """Deepest nesting of arrays in a request."""
     integer_max: int
     """Largest sequence, time and version."""
     import_counter_max: int
-    """Largest `version` and `join_order` in an `import`."""
+    """Largest version and join order that `import` takes."""
     advance_ahead: int
-    """How far `advance` goes at once: `allocate`, and `to` without `force`."""
+    """How far one `advance` may go without `force`."""
     time_ahead_ms: int
-    """How far a `time` may be ahead of the server's."""
+    """How far a time may be ahead of the server's clock, in ms."""
     export_lines: int
-    """Largest `limit` of `export`, also the default."""
+    """Most lines on a page of `export`."""
     members_page: int
-    """Largest `limit` of `members`, also the default."""
+    """Most members on a page of `members`."""
     sync_page: int
-    """Largest `limit` of `sync`, also the default."""
+    """Most changes in a reply of `sync`."""
     conversations_page: int
-    """Largest `limit` of `conversations`."""
+    """Most conversations on a page of `conversations`."""
     in_flight_bytes: int
-    """Bytes of open requests of a connection at which the server stops reading it."""
+    """Bytes of requests in flight on a connection after which the server stops reading it."""
     large_in_flight: int
-    """Open requests of a connection with large replies at which the server stops reading it."""
+    """Requests in flight with large replies after which the server stops reading a connection."""
     small_reply_items: int
-    """A reply with more items is large."""
+    """Most items of a reply that does not count as large."""
     unsent_bytes: int
-    """Bytes of replies that wait for the client at which the server stops reading it."""
+    """Bytes of unsent replies after which the server stops reading a connection."""
     watches: int
-    """Most open watches of one connection."""
+    """Most open watches of a connection."""
     greeting_ms: int
-    """`hello` must be complete this long after the accept."""
+    """Time from the accept of a connection until its `hello` must be complete, in ms."""
     frame_ms: int
-    """The rest of a frame must come this long after its last byte."""
+    """Time from the last byte of an incomplete frame until the connection is dropped, in ms."""
     write_ms: int
-    """A client must take a byte of waiting replies within this time."""
+    """A client that takes no byte of its replies for this long is dropped, in ms."""
     heartbeat_ms: int
-    """A `watch` gets a heartbeat after this long without a change."""
+    """A watch without a change for this long gets a heartbeat, in ms."""
     idempotency_answer_bytes: int
-    """This many bytes of a long reply to `mark_read_many` count as one more key."""
+    """A long first reply counts as one more idempotency key per this many bytes."""
     connections: int
-    """Most connections of the TCP door of this server; further ones get 429."""
+    """Most connections of the TCP door; further ones get 429."""
     stale_ms: int
     """Largest `stale_ms` of `hello`."""
 
@@ -192,16 +192,15 @@ class LogStats:
     """A record `log_stats`."""
 
     mode: str
-    """`always`, `everysec`, `never` or `off`."""
+    """The mode: `always`, `everysec`, `never`, or `off`."""
     state: str
-    """`ok`, `stalled` (the disk or the system rejected a write, which is retried) or `poisoned` (a
-    sync failed)."""
+    """`ok`, `stalled` (a write failed and is retried) or `poisoned` (a sync failed)."""
     last_lsn: int
-    """Number of the newest record."""
+    """LSN of the newest record."""
     durable_lsn: int
-    """Newest record that is synced."""
+    """LSN of the newest record that is synced to the disk."""
     queued_bytes: int
-    """Bytes that wait to be written."""
+    """Bytes of records that wait to be written."""
     written_bytes: int
     """Bytes written since the start."""
     syncs: int
@@ -268,17 +267,18 @@ class SnapshotStats:
     """A record `snapshot_stats`."""
 
     last_time: int
-    """When the newest was published, by this run or one before; 0 without a snapshot."""
+    """When the newest snapshot was published, in ms, by this run or an earlier one; 0 without one.
+    """
     last_bytes: int
-    """Size of the newest."""
+    """Size of the newest snapshot, in bytes."""
     last_duration_ms: int
-    """How long the newest of this run took; 0 before the first."""
+    """How long the newest snapshot of this run took, in ms; 0 before the first."""
     taken: int
     """Snapshots since the start."""
     failed: int
-    """Attempts that failed since the start."""
+    """Snapshots that failed since the start."""
     running: int
-    """1 while one is being written."""
+    """1 while a snapshot is being written."""
 
 
 def read_snapshot_stats(d: bytes, p: int) -> Tuple[SnapshotStats, int]:
@@ -332,21 +332,21 @@ class ShardStats:
     """A record `shard_stats`."""
 
     shard: int
-    """Its number."""
+    """The shard's number, from 0."""
     chats: int
-    """Chats, without dissolved ones."""
+    """Chats of the shard, without dissolved ones."""
     dissolved: int
-    """Dissolved chats."""
+    """Dissolved chats of the shard."""
     users: int
-    """Users with at least one row."""
+    """Users of the shard with at least one row."""
     memberships: int
-    """Rows."""
+    """Rows of the shard's users."""
     outbox: int
-    """Events of chats that are not delivered yet."""
+    """Chat events of the shard that are not delivered yet."""
     commands: int
-    """Commands that it ran."""
+    """Commands that the shard ran since the start."""
     connections: int
-    """Connections on its core."""
+    """Connections that the shard's worker serves."""
 
 
 def read_shard_stats(d: bytes, p: int) -> Tuple[ShardStats, int]:
@@ -410,28 +410,28 @@ class ChatLine:
     """A record `chat_line`."""
 
     id: str
-    """The chat; required."""
+    """The chat's id."""
     creator_id: str
-    """Who made it; required."""
+    """The creator: a person, a group or a robot, not always a member."""
     type: int
-    """1 single, 2 group, 3 official; required."""
+    """The chat's type: single, group or official."""
     status: Optional[int] = None
-    """Nil: 1."""
+    """The chat's status; normal if absent."""
     is_enc: Optional[bool] = None
-    """Nil: 0."""
+    """Whether the chat's messages are encrypted."""
     last_sequence: Optional[int] = None
-    """Nil: 0."""
+    """Sequence of the chat's newest message."""
     last_time: Optional[int] = None
-    """Nil: 0."""
+    """Time of the chat's newest message."""
     created_at: Optional[int] = None
-    """Nil: 0."""
+    """When the chat was created."""
     version: Optional[int] = None
-    """At most 2^52, so that it can be counted up; nil: 1. `export` has 2^52 for a larger one."""
+    """The chat's version; 1 if absent."""
     dissolved: Optional[bool] = None
-    """1: the chat is gone and its id is never used again; nil: 0."""
+    """1: the chat is dissolved and its id is never used again."""
     request_digest: Optional[str] = None
-    """Digest of the `create` that made it, opaque: 16 hex digits; nil: not known. `export` has nil
-    for a chat that was dissolved or that came by `import` without one."""
+    """Digest of the `create` request, in 16 hex digits. It makes a repeated request recognizable.
+    """
 
     def _values(self) -> List[Any]:
         return [
@@ -466,8 +466,8 @@ def read_chat_line(d: bytes, p: int) -> Tuple[ChatLine, int]:
         p += 1
     else:
         v2, p = m.read_int(d, p)
-    v3 = d[p]
-    if v3 < 128:
+    v3: Optional[int] = None
+    if d[p] == 192:
         p += 1
     else:
         v3, p = m.read_int(d, p)
@@ -487,8 +487,8 @@ def read_chat_line(d: bytes, p: int) -> Tuple[ChatLine, int]:
         p += 1
     else:
         v7, p = m.read_int(d, p)
-    v8 = d[p]
-    if v8 < 128:
+    v8: Optional[int] = None
+    if d[p] == 192:
         p += 1
     else:
         v8, p = m.read_int(d, p)
@@ -513,43 +513,38 @@ class MemberLine:
     """A record `member_line`."""
 
     user_id: str
-    """Who; required."""
+    """The user who is the member."""
     chat_id: str
-    """In which chat; required."""
+    """The chat that the user is a member of."""
     id: Optional[str] = None
-    """Nil, or the same as `chat_id`; `export` has nil."""
+    """The `id` of a list row; if present it must equal `chat_id`."""
     is_top: Optional[bool] = None
-    """Nil: 0."""
+    """Whether the user pinned the chat."""
     is_mute: Optional[bool] = None
-    """Nil: 0."""
+    """Whether the user muted the chat."""
     is_show: Optional[bool] = None
-    """0 means deleted; nil: 1."""
+    """0 means that the user deleted the chat; 1 if absent."""
     is_hide: Optional[bool] = None
-    """Nil: 0."""
+    """Whether the user hid the chat."""
     max_read_seq: Optional[int] = None
-    """Nil: 0."""
+    """The user's read position in the chat."""
     last_online_time: Optional[int] = None
-    """Nil: 0."""
+    """When the user was last online in the chat."""
     join_seq: Optional[int] = None
-    """Nil: 1. `export` has nil with `removed`."""
+    """The join sequence: the first sequence that counts; 1 if absent."""
     deleted_to_seq: Optional[int] = None
-    """Watermark; nil: the chat's last sequence if `is_show` is 0, else 0. `export` has nil with
-    `removed`, and while the user's row is not made yet."""
+    """The watermark. If absent, a deleted row takes the chat's last sequence, another row 0."""
     sent_seq: Optional[int] = None
-    """The user's own newest message; nil: 0."""
+    """Sequence of the newest message that the user sent."""
     marked_unread: Optional[bool] = None
-    """Nil: 0."""
+    """Whether the user marked the chat as unread by hand."""
     join_order: Optional[int] = None
-    """Place in the user's list, larger is joined later; at most 2^52; nil: in order of arrival, see
-    [`import`](#import). `export` has nil with `removed`, and while the user's row is not made yet;
-    it has 2^52 for a larger one."""
+    """The place in the user's list: a larger order joined later. If absent, lines join as they
+    arrive."""
     version: Optional[int] = None
-    """The row's version, at most 2^52, taken as it is while all that the user has was imported;
-    nil, or after that: the user's next. `export` has nil while the user's row is not made yet, and
-    2^52 for a larger one."""
+    """The version of the row; if absent, the next version of the user."""
     removed: Optional[bool] = None
-    """1: the user is no longer a member, and only `user_id`, `chat_id` and `version` count; nil: 0.
-    See [`import`](#import)."""
+    """1: the user is no longer a member; only `user_id`, `chat_id` and `version` count."""
 
     def _values(self) -> List[Any]:
         return [
@@ -583,12 +578,18 @@ def read_member_line(d: bytes, p: int) -> Tuple[MemberLine, int]:
         p += 1
     else:
         v2, p = m.read_str(d, p)
-    f3 = m.FLAGS.get(d[p : p + 4])
+    f3 = m.FLAGS2.get(d[p : p + 2])
     if f3 is None:
-        f3, p = m.read_flags(d, p, 4)
+        f3, p = m.read_flags(d, p, 2)
     else:
-        p += 4
-    v3, v4, v5, v6 = f3
+        p += 2
+    v3, v4 = f3
+    v5: Optional[bool] = None
+    if d[p] == 192:
+        p += 1
+    else:
+        v5, p = m.read_flag(d, p)
+    v6, p = m.read_flag(d, p)
     v7 = d[p]
     if v7 < 128:
         p += 1
@@ -643,27 +644,27 @@ class ClusterMember:
     """A record `cluster_member`."""
 
     member: str
-    """Its name."""
+    """Its name among the members."""
     role: str
     """`active`, `standby`, `claiming`, `demoted`, or `failed` if it waits for an operator."""
     address: str
-    """Address of its TCP door."""
+    """The address of its TCP door, as clients reach it."""
     admin: str
-    """Address of its admin listener; empty without one."""
+    """The address of its admin listener; empty if it has none."""
     version: Optional[str]
-    """Version of its program."""
+    """The version of its program."""
     format: Optional[int]
-    """Newest format of the journal that it reads."""
+    """The newest format of the journal that it reads."""
     lsn: Optional[int]
-    """Number of the newest record that it has applied."""
+    """LSN of the newest record that all of its shards have applied."""
     durable_lsn: Optional[int]
-    """Number of the newest record that is synced to its disk."""
+    """LSN of the newest record that is synced to its disk."""
     lag: Optional[int]
-    """Committed records behind its `lsn`."""
+    """Committed records that it has not applied, as of its last word."""
     heard_ms: Optional[int]
     """Time since its last word, in ms."""
     disk: Optional[str]
-    """Why its disk takes nothing; nil if it does."""
+    """Why its disk takes nothing, if so."""
 
 
 def read_cluster_member(d: bytes, p: int) -> Tuple[ClusterMember, int]:
@@ -750,19 +751,19 @@ class Row:
     """A record `row`."""
 
     chat_id: str
-    """The chat."""
+    """The chat's id again, under the API's second name for it."""
     is_top: bool
-    """Pinned."""
+    """Whether the user pinned the chat."""
     is_mute: bool
-    """Without notifications."""
+    """Whether the user muted the chat: no notifications."""
     is_show: bool
-    """1; `delete` makes it 0 and the next message 1 again."""
+    """0 after the user deleted the chat, until its next message; else 1."""
     is_hide: bool
-    """Hidden by the user."""
+    """Whether the user hid the chat."""
     max_read_seq: int
-    """Read position."""
+    """The user's read position in the chat."""
     last_online_time: int
-    """When the user was last online in it."""
+    """When the user was last online in the chat."""
 
 
 def read_row(d: bytes, p: int) -> Tuple[Row, int]:
@@ -778,7 +779,7 @@ def read_row(d: bytes, p: int) -> Tuple[Row, int]:
         p = e
     else:
         v0, p = m.read_str(d, p)
-    f1 = m.FLAGS.get(d[p : p + 4])
+    f1 = m.FLAGS4.get(d[p : p + 4])
     if f1 is None:
         f1, p = m.read_flags(d, p, 4)
     else:
@@ -809,23 +810,23 @@ class Chat:
     """A record `chat`."""
 
     id: str
-    """The chat."""
+    """The chat's id."""
     creator_id: str
-    """Who made it."""
+    """The creator: a person, a group or a robot, not always a member."""
     type: int
-    """1 single, 2 group, 3 official."""
+    """The chat's type: single, group or official."""
     status: int
-    """1 normal, 2 disabled."""
+    """The chat's status: normal or disabled."""
     is_enc: bool
-    """Messages are encrypted."""
+    """Whether the chat's messages are encrypted."""
     last_read_sequence: int
-    """The floor of the asking user, at most `last_sequence`; 0 without a user."""
+    """The floor of the user who looks, but at most `last_sequence`; 0 without a user."""
     last_sequence: int
-    """The newest message."""
+    """Sequence of the chat's newest message."""
     last_time: int
-    """Time of the newest message."""
+    """Time of the chat's newest message."""
     created_at: int
-    """When the chat was made."""
+    """When the chat was created."""
 
 
 def read_chat(d: bytes, p: int) -> Tuple[Chat, int]:
@@ -894,9 +895,9 @@ class ReadItem:
     """A record `read_item`."""
 
     chat_id: str
-    """Which chat; required."""
+    """The chat that the user has read."""
     seq: int
-    """Up to which sequence; required."""
+    """The new read position, at most the chat's last sequence."""
 
     def _values(self) -> List[Any]:
         return [self.chat_id, self.seq]
@@ -932,13 +933,13 @@ class ReadResult:
     """A record `read_result`."""
 
     chat_id: str
-    """The chat."""
+    """The chat's id."""
     status: int
-    """200, or the [status](#errors) of the error that `mark_read` would have."""
+    """200, or the status that a `mark_read` of this item would have."""
     max_read_seq: Optional[int]
-    """The stored position; nil if rejected."""
+    """The stored read position; absent if the item was refused."""
     unread: Optional[int]
-    """What is still unread; nil if rejected."""
+    """How many messages are still unread; absent if the item was refused."""
 
 
 def read_read_result(d: bytes, p: int) -> Tuple[ReadResult, int]:
@@ -981,41 +982,41 @@ class Conversation:
     """A record `conversation`."""
 
     id: str
-    """The chat."""
+    """The chat's id."""
     chat_id: str
-    """The chat again."""
+    """The chat's id again, under the API's second name for it."""
     is_top: bool
-    """Pinned."""
+    """Whether the user pinned the chat."""
     is_mute: bool
-    """Without notifications."""
+    """Whether the user muted the chat: no notifications."""
     is_show: bool
-    """1."""
+    """Always 1, because deleted rows are not conversations."""
     is_hide: bool
-    """Hidden by the user."""
+    """Whether the user hid the chat."""
     max_read_seq: int
-    """Read position."""
+    """The user's read position in the chat."""
     last_online_time: int
-    """When the user was last online in it."""
+    """When the user was last online in the chat."""
     creator_id: str
-    """Who made the chat."""
+    """The creator: a person, a group or a robot, not always a member."""
     type: int
-    """1 single, 2 group, 3 official."""
+    """The chat's type: single, group or official."""
     status: int
-    """1 normal, 2 disabled."""
+    """The chat's status: normal or disabled."""
     is_enc: bool
-    """Messages are encrypted."""
+    """Whether the chat's messages are encrypted."""
     last_read_sequence: int
-    """The highest floor, at most `last_sequence`."""
+    """The user's floor, but at most `last_sequence`; `unread` counts the messages above it."""
     last_sequence: int
-    """The newest message."""
+    """Sequence of the chat's newest message."""
     last_time: int
-    """Time of the newest message."""
+    """Time of the chat's newest message."""
     created_at: int
-    """When the chat was made."""
+    """When the chat was created."""
     unread: int
-    """Unread messages."""
+    """How many messages of the chat are unread for the user."""
     marked_unread: bool
-    """Marked as unread by hand."""
+    """Whether the user marked the chat as unread by hand."""
 
 
 def read_conversation(d: bytes, p: int) -> Tuple[Conversation, int]:
@@ -1034,7 +1035,7 @@ def read_conversation(d: bytes, p: int) -> Tuple[Conversation, int]:
         p = e
     else:
         v1, p = m.read_str(d, p)
-    f2 = m.FLAGS.get(d[p : p + 4])
+    f2 = m.FLAGS4.get(d[p : p + 4])
     if f2 is None:
         f2, p = m.read_flags(d, p, 4)
     else:
@@ -1111,15 +1112,15 @@ class UnreadItem:
     """A record `unread_item`."""
 
     user_id: str
-    """Who."""
+    """The user whom the counts are for."""
     messages: int
     """Unread messages in chats that are not muted."""
     chats: int
-    """Chats with unread messages or marked as unread, not muted."""
+    """Chats that have unread messages or an unread mark, and are not muted."""
     muted_messages: int
     """Unread messages in muted chats."""
     muted_chats: int
-    """Muted chats with unread messages or marked as unread."""
+    """Muted chats that have unread messages or an unread mark."""
 
 
 def read_unread_item(d: bytes, p: int) -> Tuple[UnreadItem, int]:
@@ -1169,9 +1170,9 @@ class Since:
     """A record `since`."""
 
     log: str
-    """From the reply before; required."""
+    """The incarnation of the log that the version belongs to; opaque."""
     version: int
-    """From the reply before; required."""
+    """The version up to which the caller has all changes."""
 
     def _values(self) -> List[Any]:
         return [self.log, self.version]
@@ -1207,27 +1208,27 @@ class SyncItem:
     """A record `sync_item`."""
 
     op: str
-    """`upsert`: the row is in the list, with these fields; `remove`: it is not."""
+    """Whether the row is in the list or left it."""
     id: str
-    """The chat."""
+    """The chat's id."""
     chat_id: str
-    """The chat again."""
+    """The chat's id again, under the API's second name for it."""
     is_top: bool
-    """Pinned."""
+    """Whether the user pinned the chat."""
     is_mute: bool
-    """Without notifications."""
+    """Whether the user muted the chat: no notifications."""
     is_show: bool
-    """1 for `upsert`, 0 for `remove`."""
+    """1 for an upsert, 0 for a remove."""
     is_hide: bool
-    """Hidden by the user."""
+    """Whether the user hid the chat."""
     max_read_seq: int
-    """Read position."""
+    """The user's read position in the chat."""
     last_online_time: int
-    """When the user was last online in it."""
+    """When the user was last online in the chat."""
     marked_unread: bool
-    """Marked as unread by hand."""
+    """Whether the user marked the chat as unread by hand."""
     version: int
-    """The row's version."""
+    """The version that the row got by this change."""
 
 
 def read_sync_item(d: bytes, p: int) -> Tuple[SyncItem, int]:
@@ -1257,7 +1258,7 @@ def read_sync_item(d: bytes, p: int) -> Tuple[SyncItem, int]:
         p = e
     else:
         v2, p = m.read_str(d, p)
-    f3 = m.FLAGS.get(d[p : p + 4])
+    f3 = m.FLAGS4.get(d[p : p + 4])
     if f3 is None:
         f3, p = m.read_flags(d, p, 4)
     else:
@@ -1294,13 +1295,13 @@ class ExplainFloors:
     """A record `explain_floors`."""
 
     join: int
-    """The last sequence before the user joined; 0 for a user who is no member."""
+    """The newest sequence before the user joined."""
     deleted: int
-    """The watermark: what the user deleted or cleared."""
+    """The watermark: the newest sequence that the user deleted or cleared."""
     read: int
-    """What the user has read."""
+    """The user's read position."""
     sent: int
-    """The user's own newest message."""
+    """Sequence of the newest message that the user sent."""
 
 
 def read_explain_floors(d: bytes, p: int) -> Tuple[ExplainFloors, int]:
@@ -1341,9 +1342,9 @@ class Member:
     """A record `member`."""
 
     user_id: str
-    """Who."""
+    """The user who is the member."""
     join_seq: int
-    """The first sequence that counts for them."""
+    """The join sequence: the first sequence that counts for the member."""
 
 
 def read_member(d: bytes, p: int) -> Tuple[Member, int]:
@@ -1376,30 +1377,30 @@ class HelloReply:
     """The reply of `hello`."""
 
     server: str
-    """`chatshard`."""
+    """Always `chatshard`."""
     version: str
-    """The server's version."""
+    """The version of the server's build."""
     protocol: int
-    """The version of the protocol: 1."""
+    """The version of the wire protocol."""
     shards: int
-    """How many shards the node has."""
+    """How many shards the node has, from 1."""
     slots: int
-    """How many slots there are: 4096."""
+    """How many slots the keys are spread over."""
     hash_seed: int
-    """Seed of the hash, up to 2^64-1."""
+    """Seed of the key hash: slot = xxh64(key, seed) mod slots, shard = slot mod shards."""
     shard: int
-    """The shard whose core this connection is on."""
+    """The shard whose core serves this connection."""
     limits: Limits
-    """What the server accepts."""
+    """The limits of this server."""
     role: str
-    """`active`, `standby`, `claiming` or `demoted`; without a [journal](#nodes-of-a-journal)
-    `active`."""
+    """What the node is in its journal: `active`, `standby`, `claiming` or `demoted`. A node without
+    a journal is `active`."""
     active: str
-    """Address of the active's TCP door; empty if it is not known, or without a journal."""
+    """The address of the active's TCP door; empty if it is not known, or there is no journal."""
     epoch: int
-    """Number of the active's claim; 0 without a journal."""
+    """The number of the active's claim; 0 without a journal."""
     journal: int
-    """Id of the journal; 0 without one."""
+    """The id of the journal; 0 without one."""
 
 
 def read_hello_reply(d: bytes, p: int) -> Tuple[HelloReply, int]:
@@ -1432,41 +1433,42 @@ class StatsReply:
     """The reply of `stats`."""
 
     version: str
-    """The server's version."""
+    """The version of the server's build."""
     uptime_ms: int
-    """Since the start."""
+    """Milliseconds since the start of the process."""
     chats: int
-    """Without dissolved ones."""
+    """Chats, without dissolved ones."""
     dissolved: int
-    """Dissolved chats."""
+    """Dissolved chats, whose ids stay taken."""
     users: int
     """Users with at least one row."""
     memberships: int
-    """Rows, with deleted ones."""
+    """Memberships, including those whose row the user deleted."""
     outbox: int
-    """Events of chats that are not delivered yet."""
+    """Chat events that are not delivered to the rows of their users yet."""
     requests: int
-    """Replies since the start."""
+    """Requests with a reply since the start."""
     errors: int
-    """Replies among them with an error."""
+    """Requests since the start that failed."""
     connections: int
     """Open connections of the TCP door."""
     memory_bytes: int
-    """Resident memory when it was read last; 0 if the system never said it."""
+    """Resident memory of the process, in bytes."""
     log: LogStats
-    """The log."""
+    """State and figures of the log."""
     snapshot: SnapshotStats
-    """The newest snapshot."""
+    """State and figures of snapshots."""
     shards: Tuple[ShardStats, ...]
-    """Each shard."""
+    """Figures of each shard, in the order of their numbers."""
     memory_max_bytes: int
-    """Memory at which new chats and members are rejected; 0 without a bound."""
+    """Memory at which the node refuses new chats and members, in bytes; 0 without a bound."""
     memory_full: int
-    """1 while they are rejected."""
+    """1 while the node refuses new chats and members."""
     memory_live_bytes: int
-    """Bytes that the program has allocated and not freed; 0 if its allocator does not count."""
+    """Bytes that the program allocated and did not free; 0 if its allocator does not count."""
     memory_stale: int
-    """1 while the system does not say the resident memory, so that `memory_bytes` is older."""
+    """1 while the system does not report the resident memory. `memory_bytes` then is the last known
+    figure, or 0 if there never was one."""
 
 
 def read_stats_reply(d: bytes, p: int) -> Tuple[StatsReply, int]:
@@ -1568,11 +1570,11 @@ class SnapshotReply:
     """The reply of `snapshot`."""
 
     path: str
-    """Path of the file on the server."""
+    """The path of the snapshot file on the server."""
     bytes: int
-    """Its size."""
+    """Size of the file, in bytes."""
     records: int
-    """Chats and memberships in it."""
+    """How many chats and memberships the snapshot holds."""
 
 
 def read_snapshot_reply(d: bytes, p: int) -> Tuple[SnapshotReply, int]:
@@ -1610,11 +1612,11 @@ class ExportReply:
     """The reply of `export`."""
 
     chats: Tuple[ChatLine, ...]
-    """Chats."""
+    """The chats of this page."""
     members: Tuple[MemberLine, ...]
-    """Members."""
+    """The memberships of this page."""
     next_cursor: Optional[str]
-    """Nil on the last page."""
+    """The `cursor` of the next page; `None` on the last page."""
 
 
 def read_export_reply(d: bytes, p: int) -> Tuple[ExportReply, int]:
@@ -1642,9 +1644,9 @@ class ImportReply:
     """The reply of `import`."""
 
     chats: int
-    """Chats that were taken."""
+    """How many chats were stored."""
     members: int
-    """Members that were taken."""
+    """How many memberships were stored."""
 
 
 def read_import_reply(d: bytes, p: int) -> Tuple[ImportReply, int]:
@@ -1675,15 +1677,15 @@ class VerifyReply:
     """The reply of `verify`."""
 
     chats: int
-    """Chats that were checked, with dissolved ones."""
+    """Chats that were compared, including dissolved ones."""
     members: int
     """Members that were compared with their rows."""
     rows: int
     """Rows that were compared with their chats."""
     differences: int
-    """How many there are; 0 is right."""
+    """How many differences were found, including those that `items` leaves out."""
     items: Tuple[str, ...]
-    """The first 1000 of them, in words."""
+    """The first differences, in words."""
 
 
 def read_verify_reply(d: bytes, p: int) -> Tuple[VerifyReply, int]:
@@ -1725,30 +1727,29 @@ class Event:
     """A change, as `watch` returns it."""
 
     offset: str
-    """Where to continue behind this event; opaque."""
+    """The position behind this change, for a later `from`; opaque."""
     user_id: Optional[str]
-    """The user."""
+    """The user whom the change concerns."""
     chat_id: Optional[str]
-    """The chat."""
+    """The chat that the change concerns."""
     op: str
-    """What happened."""
+    """The kind of the change, which decides which fields are present."""
     last_sequence: Optional[int]
     """The chat's newest sequence."""
     last_time: Optional[int]
-    """Its time."""
+    """The time of that sequence."""
     seq: Optional[int]
-    """Read position, watermark, the user's own newest message, or the first sequence that counts
-    for a new member."""
+    """The sequence of the op: read position, watermark, newest sent message, or join sequence."""
     is_top: Optional[bool]
-    """Pin, if it was set."""
+    """The new pin flag, if the change set it."""
     is_mute: Optional[bool]
-    """Mute, if it was set."""
+    """The new mute flag, if the change set it."""
     is_hide: Optional[bool]
-    """Hide, if it was set."""
+    """The new hide flag, if the change set it."""
     marked_unread: Optional[bool]
-    """Mark, if it was set."""
+    """The new unread mark, if the change set it."""
     status: Optional[int]
-    """The chat's status, if it was set."""
+    """The chat's new status, if the change set it."""
 
 
 def read_event(d: bytes, p: int) -> Tuple[Event, int]:
@@ -1836,17 +1837,18 @@ class ClusterReply:
     """The reply of `cluster`."""
 
     members: Tuple[ClusterMember, ...]
-    """This node, the active, and those that reported to it; at most 34."""
+    """The members, by name: the newest active, this node, and those that reported to the active."""
     epoch: int
-    """Number of the newest claim that this node knows; 0 without one."""
+    """Number of the newest claim that this node knows; 0 without a journal."""
     age_ms: Optional[int]
-    """How old the active's word is that this node passes on; 0 on the active; nil without one."""
+    """Age of what a standby passes on, in ms. On the active it is 0, and on a standby that has not
+    heard of an active it is absent."""
     seq: Optional[int]
-    """Number of the newest entry of the journal that this node knows of; nil without a journal, and
-    if it knows none of `epoch`."""
+    """Seq of the newest entry of the journal that this node or, as far as it heard, another member
+    has accepted. Absent without a journal, and while no entry of `epoch` was accepted."""
     no_claim: Optional[str]
-    """Why this node does not claim although no active replies: another member has more than the
-    engine shows."""
+    """Why this node does not claim although the active is silent: another member has accepted more
+    than the engine shows."""
 
 
 def read_cluster_reply(d: bytes, p: int) -> Tuple[ClusterReply, int]:
@@ -1888,9 +1890,9 @@ class HandoverReply:
     """The reply of `handover`."""
 
     epoch: int
-    """Number of the claim that has ended."""
+    """Number of the claim whose stint has ended."""
     last_lsn: int
-    """Number of the newest record of the node as the active."""
+    """LSN of the newest record of that stint."""
 
 
 def read_handover_reply(d: bytes, p: int) -> Tuple[HandoverReply, int]:
@@ -1921,9 +1923,9 @@ class ListReply:
     """The reply of `list`."""
 
     items: Tuple[Row, ...]
-    """The rows."""
+    """The rows in list order: pinned first, then newest-joined first."""
     next_cursor: Optional[str]
-    """Nil on the last page."""
+    """The `cursor` of the next page; null on the last page."""
 
 
 def read_list_reply(d: bytes, p: int) -> Tuple[ListReply, int]:
@@ -1950,7 +1952,7 @@ class DetailReply:
     """The reply of `detail`."""
 
     items: Tuple[Chat, ...]
-    """The chats that exist."""
+    """The chats that exist and are not dissolved, in the order of the request, each once."""
 
 
 def read_detail_reply(d: bytes, p: int) -> Tuple[DetailReply, int]:
@@ -1972,9 +1974,9 @@ class SetFlagsReply:
     """The reply of `set_flags`."""
 
     row: Row
-    """The row as it is now."""
+    """The row with its new flags."""
     version: int
-    """The row's version."""
+    """The row's version after the change."""
 
 
 def read_set_flags_reply(d: bytes, p: int) -> Tuple[SetFlagsReply, int]:
@@ -2027,7 +2029,7 @@ class ClearReply:
     """The reply of `clear`."""
 
     deleted_to_seq: int
-    """The watermark: the user sees nothing at or below it."""
+    """The watermark: the user sees no message at or below it."""
 
 
 def read_clear_reply(d: bytes, p: int) -> Tuple[ClearReply, int]:
@@ -2053,9 +2055,9 @@ class MarkReadReply:
     """The reply of `mark_read`."""
 
     max_read_seq: int
-    """The stored position."""
+    """The stored read position, which never falls."""
     unread: int
-    """What is still unread."""
+    """How many messages are still unread."""
 
 
 def read_mark_read_reply(d: bytes, p: int) -> Tuple[MarkReadReply, int]:
@@ -2086,7 +2088,7 @@ class MarkReadManyReply:
     """The reply of `mark_read_many`."""
 
     items: Tuple[ReadResult, ...]
-    """One for each item, in the order asked."""
+    """The results of all items, refused ones included."""
 
 
 def read_mark_read_many_reply(d: bytes, p: int) -> Tuple[MarkReadManyReply, int]:
@@ -2110,9 +2112,10 @@ class ConversationsReply:
     items: Tuple[Conversation, ...]
     """The conversations of this page."""
     next_cursor: Optional[str]
-    """Nil on the last page."""
+    """The `cursor` of the next page; null on the last page."""
     moved: bool
-    """Up to the cursor, conversations moved, came or went; false without a cursor."""
+    """True if conversations before this page moved, came or went since the previous page. All
+    others are neither skipped nor repeated."""
 
 
 def read_conversations_reply(d: bytes, p: int) -> Tuple[ConversationsReply, int]:
@@ -2140,7 +2143,7 @@ class UnreadReply:
     """The reply of `unread`."""
 
     items: Tuple[UnreadItem, ...]
-    """The counts."""
+    """The counts of each user."""
 
 
 def read_unread_reply(d: bytes, p: int) -> Tuple[UnreadReply, int]:
@@ -2162,17 +2165,18 @@ class SyncReply:
     """The reply of `sync`."""
 
     log: str
-    """For the next `since`; opaque."""
+    """The `log` of the next `since`."""
     version: int
-    """For the next `since`."""
+    """The `version` of the next `since`."""
     reset: bool
-    """Forget all rows before taking the items."""
+    """If true, the client must forget all rows before it applies these: its `since` was too old, or
+    named another log."""
     reason: Optional[str]
-    """Why, if so."""
+    """Why the client must forget its rows; null without `reset`."""
     more: bool
-    """There is more: ask again at once."""
+    """More changes follow: the client sends the next `sync` now."""
     items: Tuple[SyncItem, ...]
-    """The changes."""
+    """The changed rows of this reply."""
 
 
 def read_sync_reply(d: bytes, p: int) -> Tuple[SyncReply, int]:
@@ -2217,13 +2221,13 @@ class ExplainReply:
     listed: bool
     """Whether the chat is in the user's list."""
     reasons: Tuple[str, ...]
-    """Why all is as it is, in words."""
+    """The reasons, each in one sentence for people."""
     last_sequence: int
-    """The newest message."""
+    """Sequence of the chat's newest message."""
     floors: ExplainFloors
-    """At or below each of them nothing is unread."""
+    """The floors that keep messages from being unread."""
     unread: int
-    """Unread messages; 0 for a user who is no member."""
+    """How many messages of the chat are unread for the user."""
 
 
 def read_explain_reply(d: bytes, p: int) -> Tuple[ExplainReply, int]:
@@ -2259,7 +2263,7 @@ class EraseUserReply:
     """The reply of `erase_user`."""
 
     memberships: int
-    """How many ended."""
+    """How many memberships were removed."""
 
 
 def read_erase_user_reply(d: bytes, p: int) -> Tuple[EraseUserReply, int]:
@@ -2285,11 +2289,11 @@ class AdvanceReply:
     """The reply of `advance`."""
 
     first_sequence: int
-    """The first that was handed out; with `to` the same as `last_sequence`."""
+    """The first sequence handed out; with `to` it equals `last_sequence`."""
     last_sequence: int
-    """The last that was handed out; with `to` the stored one."""
+    """The last sequence handed out; with `to` the chat's last sequence."""
     last_time: int
-    """Time of the newest sequence."""
+    """The time of the chat's newest message."""
 
 
 def read_advance_reply(d: bytes, p: int) -> Tuple[AdvanceReply, int]:
@@ -2325,11 +2329,11 @@ class CreateReply:
     """The reply of `create`."""
 
     id: str
-    """The chat."""
+    """The chat's id."""
     created: bool
-    """False if it existed already."""
+    """False if the same request had created the chat before."""
     version: int
-    """The chat's version."""
+    """The version that the chat has now."""
 
 
 def read_create_reply(d: bytes, p: int) -> Tuple[CreateReply, int]:
@@ -2363,7 +2367,7 @@ class AddMembersReply:
     """The reply of `add_members`."""
 
     added: int
-    """How many joined."""
+    """How many of the users are new members."""
     members: int
     """How many members the chat has now."""
 
@@ -2396,7 +2400,7 @@ class RemoveMembersReply:
     """The reply of `remove_members`."""
 
     removed: int
-    """How many left."""
+    """How many of the users were members."""
     members: int
     """How many members the chat has now."""
 
@@ -2431,7 +2435,7 @@ class MembersReply:
     items: Tuple[Member, ...]
     """The members of this page."""
     next_cursor: Optional[str]
-    """Nil on the last page."""
+    """The `cursor` of the next page; `None` on the last page."""
 
 
 def read_members_reply(d: bytes, p: int) -> Tuple[MembersReply, int]:
@@ -2458,7 +2462,7 @@ class SetStatusReply:
     """The reply of `set_status`."""
 
     version: int
-    """The chat's version."""
+    """The version that the chat has now."""
 
 
 def read_set_status_reply(d: bytes, p: int) -> Tuple[SetStatusReply, int]:
