@@ -142,8 +142,8 @@ class AsyncWatch(AsyncIterator[Event]):
         except BaseException:
             await self.aclose()
             raise
-        if self.offset is None:
-            self.offset = self._received
+        if self.offset is None and self._events and self._events[0].op == Op.HEARTBEAT:
+            self.offset = self._events[0].offset
         return self
 
     async def __aexit__(

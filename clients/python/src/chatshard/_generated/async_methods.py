@@ -70,8 +70,8 @@ class AsyncMethods:
         """A page of all chats and members, in the form that `import` takes.
 
         Args:
-            cursor: `next_cursor` of the previous page; `None` asks for the first page.
-            limit: Most lines in the reply; `EXPORT_LINES_MAX` if absent. 1 to 1000; 1000 if absent.
+            cursor: `next_cursor` of the previous page; if absent, the first page comes.
+            limit: Most lines in the reply. 1 to 1000; 1000 if absent.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         return await self._call(c.EXPORT, [cursor, limit], None, timeout)
@@ -93,7 +93,8 @@ class AsyncMethods:
                 already. At most 10000 items.
             merge: Whether to accept lines for chats and memberships that exist; the larger sequence
                 of both stays.
-            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
+            idempotency_key: Makes a retry safe: the same request with this key gets the first
+                reply.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         chats_ = list_value("chats", chats)
@@ -154,7 +155,7 @@ class AsyncMethods:
         Args:
             user_id: The user whose rows are listed.
             limit: Most rows in the reply; all rows if absent. 1 to 4294967295.
-            cursor: `next_cursor` of the previous page; `None` asks for the first page.
+            cursor: `next_cursor` of the previous page; if absent, the first page comes.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         return await self._call(c.LIST, [user_id, limit, cursor], user_id, timeout)
@@ -169,7 +170,7 @@ class AsyncMethods:
         """Details of chats, by id.
 
         Args:
-            ids: The chats, at most `IDS_MAX`. At most 1000 items.
+            ids: The chats. At most 1000 items.
             user_id: The user who looks. With it the reply has `last_read_sequence` and leaves out
                 chats that the user is not a member of.
             timeout: Seconds for the call with all its repeats; absent: the client's.
@@ -191,10 +192,11 @@ class AsyncMethods:
 
         Args:
             user_id: The user whose list loses the chats.
-            ids: The chats to remove, at most `IDS_MAX`. Those that the user does not have are
-                ignored. At most 1000 items.
+            ids: The chats to remove. Those that the user does not have are ignored. At most 1000
+                items.
             up_to: The newest sequence that the user saw; if absent, the last sequence of each chat.
-            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
+            idempotency_key: Makes a retry safe: the same request with this key gets the first
+                reply.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         ids_ = list_value("ids", ids)
@@ -223,7 +225,8 @@ class AsyncMethods:
             is_hide: Hides the row (1) or shows it (0).
             marked_unread: Marks the chat as unread (1) or takes the mark away (0); the read
                 position stays.
-            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
+            idempotency_key: Makes a retry safe: the same request with this key gets the first
+                reply.
             if_version: The command needs the row to have this version; otherwise it fails with 409.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
@@ -250,7 +253,8 @@ class AsyncMethods:
                 most 1000 items.
             time: When the user was online; the server's time if absent. A row keeps a later time
                 that it has.
-            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
+            idempotency_key: Makes a retry safe: the same request with this key gets the first
+                reply.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         chat_ids_ = list_value("chat_ids", chat_ids)
@@ -271,7 +275,8 @@ class AsyncMethods:
         Args:
             user_id: The user whose row changes.
             chat_id: The chat of the row.
-            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
+            idempotency_key: Makes a retry safe: the same request with this key gets the first
+                reply.
             if_version: The command needs the row to have this version; otherwise it fails with 409.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
@@ -295,7 +300,8 @@ class AsyncMethods:
             chat_id: The chat that the user has read.
             seq: The new read position, at most the chat's last sequence. If it is not above the
                 stored one, nothing changes.
-            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
+            idempotency_key: Makes a retry safe: the same request with this key gets the first
+                reply.
             if_version: The command needs the row to have this version; otherwise it fails with 409.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
@@ -315,7 +321,8 @@ class AsyncMethods:
         Args:
             user_id: The user who has read.
             items: The chats and their read positions; each chat at most once. At most 1000 items.
-            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
+            idempotency_key: Makes a retry safe: the same request with this key gets the first
+                reply.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         items_ = list_value("items", items)
@@ -340,7 +347,7 @@ class AsyncMethods:
             user_id: The user whose conversations are listed.
             limit: Most conversations in the reply; 50 if absent, at most 200. 1 to 200; 50 if
                 absent.
-            cursor: `next_cursor` of the previous page; `None` asks for the first page.
+            cursor: `next_cursor` of the previous page; if absent, the first page comes.
             unread_only: Only conversations with unread messages or with an unread mark.
             type: Only conversations of this type.
             hidden: 1: only hidden conversations; 0: only the others.
@@ -361,7 +368,7 @@ class AsyncMethods:
         """Unread totals of many users.
 
         Args:
-            user_ids: The users, at most `IDS_MAX`; a repeated user counts once. At most 1000 items.
+            user_ids: The users; a repeated user counts once. At most 1000 items.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         user_ids_ = list_value("user_ids", user_ids)
@@ -382,7 +389,7 @@ class AsyncMethods:
             user_id: The user whose rows are synchronized.
             since: `log` and `version` of the previous reply. Without it all rows come, like after a
                 reset.
-            limit: Most changes in the reply; `SYNC_PAGE_MAX` if absent. 1 to 1000; 1000 if absent.
+            limit: Most changes in the reply. 1 to 1000; 1000 if absent.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         arguments: List[Any] = [user_id, since and since._values(), limit]
@@ -415,7 +422,8 @@ class AsyncMethods:
 
         Args:
             user_id: The user, of whom no trace remains.
-            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
+            idempotency_key: Makes a retry safe: the same request with this key gets the first
+                reply.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         return await self._call(c.ERASE_USER, [user_id, idempotency_key], user_id, timeout)
@@ -444,7 +452,8 @@ class AsyncMethods:
             time: The time of the newest message; the server's time if absent.
             sender_id: The sender, for whom the message does not count as unread.
             force: Allows `to` to be more than 1 000 000 ahead of the chat's sequence.
-            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
+            idempotency_key: Makes a retry safe: the same request with this key gets the first
+                reply.
             if_version: The command needs the chat to have this version; otherwise it fails with
                 409.
             timeout: Seconds for the call with all its repeats; absent: the client's.
@@ -476,7 +485,8 @@ class AsyncMethods:
             is_enc: Whether the chat's messages are encrypted.
             created_at: The time of creation; the server's time if absent.
             user_ids: The first members; exactly two for a single chat. At most 10000 items.
-            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
+            idempotency_key: Makes a retry safe: the same request with this key gets the first
+                reply.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         user_ids_ = list_value("user_ids", user_ids)
@@ -501,7 +511,8 @@ class AsyncMethods:
             chat_id: The chat's id.
             user_ids: The users who join. Users who are members already stay as they are. At most
                 10000 items.
-            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
+            idempotency_key: Makes a retry safe: the same request with this key gets the first
+                reply.
             if_version: The command needs the chat to have this version; otherwise it fails with
                 409.
             timeout: Seconds for the call with all its repeats; absent: the client's.
@@ -525,7 +536,8 @@ class AsyncMethods:
             chat_id: The chat's id.
             user_ids: The users who leave. Users who are not members are ignored. At most 10000
                 items.
-            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
+            idempotency_key: Makes a retry safe: the same request with this key gets the first
+                reply.
             if_version: The command needs the chat to have this version; otherwise it fails with
                 409.
             timeout: Seconds for the call with all its repeats; absent: the client's.
@@ -546,9 +558,8 @@ class AsyncMethods:
 
         Args:
             chat_id: The chat's id.
-            cursor: `next_cursor` of the previous page; `None` asks for the first page.
-            limit: Most members in the reply; `MEMBERS_PAGE_MAX` if absent. 1 to 10000; 10000 if
-                absent.
+            cursor: `next_cursor` of the previous page; if absent, the first page comes.
+            limit: Most members in the reply. 1 to 10000; 10000 if absent.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
         return await self._call(c.MEMBERS, [chat_id, cursor, limit], chat_id, timeout)
@@ -567,7 +578,8 @@ class AsyncMethods:
         Args:
             chat_id: The chat's id.
             status: The new status: 1 normal, 2 disabled.
-            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
+            idempotency_key: Makes a retry safe: the same request with this key gets the first
+                reply.
             if_version: The command needs the chat to have this version; otherwise it fails with
                 409.
             timeout: Seconds for the call with all its repeats; absent: the client's.
@@ -587,7 +599,8 @@ class AsyncMethods:
 
         Args:
             chat_id: The chat's id.
-            idempotency_key: Makes a retry safe; see [`IdempotencyKey`].
+            idempotency_key: Makes a retry safe: the same request with this key gets the first
+                reply.
             if_version: The command needs the chat to have this version; otherwise it fails with
                 409.
             timeout: Seconds for the call with all its repeats; absent: the client's.

@@ -1616,7 +1616,7 @@ class ExportReply:
     members: Tuple[MemberLine, ...]
     """The memberships of this page."""
     next_cursor: Optional[str]
-    """The `cursor` of the next page; `None` on the last page."""
+    """The `cursor` of the next page; absent on the last page."""
 
 
 def read_export_reply(d: bytes, p: int) -> Tuple[ExportReply, int]:
@@ -2435,7 +2435,7 @@ class MembersReply:
     items: Tuple[Member, ...]
     """The members of this page."""
     next_cursor: Optional[str]
-    """The `cursor` of the next page; `None` on the last page."""
+    """The `cursor` of the next page; absent on the last page."""
 
 
 def read_members_reply(d: bytes, p: int) -> Tuple[MembersReply, int]:
