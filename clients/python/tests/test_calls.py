@@ -21,9 +21,9 @@ from chatshard import (
     TooLargeError,
     UnauthenticatedError,
 )
-from chatshard.aio import Call
 from chatshard._generated import commands
 from chatshard._hash import xxh64
+from chatshard.aio import Call
 
 from support import ADVANCE, DELETE, LIST, PING, AsyncTest, FakeServer, Peer, error
 

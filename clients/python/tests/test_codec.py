@@ -229,8 +229,15 @@ class Arguments(unittest.TestCase):
             kind = choices.randrange(5 if depth else 4)
             if kind == 4:
                 return [value(depth - 1) for _ in range(choices.randrange(40))]
-            texts = "".join(chr(choices.randrange(32, 0xD800)) for _ in range(choices.randrange(80)))
-            return (None, choices.random() < 0.5, choices.getrandbits(choices.randrange(65)), texts)[kind]
+            texts = "".join(
+                chr(choices.randrange(32, 0xD800)) for _ in range(choices.randrange(80))
+            )
+            return (
+                None,
+                choices.random() < 0.5,
+                choices.getrandbits(choices.randrange(65)),
+                texts,
+            )[kind]
 
         for _ in range(300):
             some = value(3)

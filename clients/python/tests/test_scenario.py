@@ -6,11 +6,11 @@ import unittest
 from typing import Any, Dict
 
 from chatshard import AsyncClient, CallError, ChatType, Client, ConflictError, Since
+from chatshard._generated import records
 from chatshard.testing import Server
 
 from support import AsyncTest, vectors
 from test_codec import plain
-from chatshard._generated import records
 
 SHAPES = {"chats": records.ChatLine, "members": records.MemberLine, "items": records.ReadItem}
 # The runtime sends these itself, or they have a test of their own.

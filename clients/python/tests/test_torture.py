@@ -36,7 +36,7 @@ class Killed:
         self.directory = Path(tempfile.mkdtemp(prefix="chatshard-torture-"))
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
-            self.address = "127.0.0.1:%d" % taken.getsockname()[1]
+            self.address = f"127.0.0.1:{taken.getsockname()[1]}"
         self._process: Optional[subprocess.Popen[bytes]] = None
 
     def start(self) -> None:

@@ -87,7 +87,8 @@ class AtHello(AsyncTest):
 
     async def test_lengths_out_of_bounds(self) -> None:
         for length in (0, (16 << 20) + 1, 2**32 - 1):
-            await self.fails(says(length.to_bytes(4, "big") + b"\x93"), f"a frame of {length} bytes")
+            data = length.to_bytes(4, "big") + b"\x93"
+            await self.fails(says(data), f"a frame of {length} bytes")
 
     async def test_silence_and_slowness(self) -> None:
         await self.fails(says(b""), "no connection", connect_timeout=0.2)

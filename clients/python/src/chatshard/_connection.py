@@ -176,7 +176,8 @@ class Connection(asyncio.Protocol):
         self.submit(Request(commands.HELLO, body, promise))
         hello = await promise
         if isinstance(hello, Failure):
-            hello.message = f"{self.address}: {hello.message}"
+            if self.address not in hello.message:
+                hello.message = f"{self.address}: {hello.message}"
             return hello
         if hello.server != "chatshard" or hello.protocol != PROTOCOL:
             what = f"{hello.server!r} with protocol {hello.protocol}"
@@ -453,9 +454,7 @@ def _read_failure(d: bytes, p: int, status: int) -> tuple[Failure, int]:
 def _foreign(first: bytes, length: int, bound: int) -> str:
     """What the user may do if the first bytes belong to another protocol."""
     if first == b"HTTP":
-        return (
-            "an HTTP server listens there; name the TCP door, whose port is 7700 by default"
-        )
+        return "an HTTP server listens there; name the TCP door, whose port is 7700 by default"
     if first[:2] == b"\x15\x03":
         return "the door speaks TLS; set the option tls"
     return f"a frame of {length} bytes; a reply has 1 to {bound}"

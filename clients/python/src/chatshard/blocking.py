@@ -15,6 +15,7 @@ import ssl
 import threading
 import weakref
 from collections import deque
+from contextvars import copy_context
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Coroutine, Deque, Iterator, List, Optional, Sequence, Type, TypeVar, Union
@@ -59,6 +60,7 @@ class _Box(Promise):
         client = self._client
         if self._is_done:
             return
+        self._context = copy_context()  # that of the caller, for hooks
         try:
             self.call = client._begin(command, body, is_keyed, key, timeout)
         except CallError as error:
@@ -85,7 +87,8 @@ class _Box(Promise):
 
     def _go_on(self, outcome: Any) -> None:
         # The task keeps its place in `all_tasks` of the loop, which ends it at the latest.
-        self._task = self._client._loop.create_task(self._finish(outcome))
+        loop = self._client._loop
+        self._task = self._context.run(lambda: loop.create_task(self._finish(outcome)))
 
     async def _finish(self, outcome: Any) -> None:
         assert self.call is not None
