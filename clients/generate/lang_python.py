@@ -134,6 +134,20 @@ def sent_records(schema: Schema) -> set[str]:
     return {field.item for field in called if schema.is_record(field.item)}
 
 
+def read_fields(schema: Schema) -> list[Field]:
+    """All fields of replies and records that a client reads."""
+    fields = [field for one in schema.records for field in one.fields]
+    return fields + [field for one in schema.commands if has_reply(one) for field in one.reply]
+
+
+def read_in_lists(schema: Schema) -> set[str]:
+    return {field.item for field in read_fields(schema) if field.is_list}
+
+
+def read_alone(schema: Schema) -> set[str]:
+    return {field.item for field in read_fields(schema) if not field.is_list}
+
+
 def known_records(schema: Schema) -> list[Record]:
     """The records of called commands and of `hello`, those before others that they are part of."""
     by_name = {record.name: record for record in schema.records}
@@ -165,7 +179,10 @@ def records(schema: Schema) -> str:
     for record in known_records(schema):
         title = pascal(record.name)
         lines += ["", ""] + class_of(schema, title, record.fields, f"A record `{record.name}`.", record.name in sent)
-        lines += ["", ""] + reader(schema, title, record.name, record.fields)
+        if record.name in read_in_lists(schema):
+            lines += ["", ""] + list_reader(schema, title, record)
+        if record.name in read_alone(schema):
+            lines += ["", ""] + reader(schema, title, record.name, record.fields)
     for command in schema.commands:
         if has_reply(command):
             title = reply_name(command)
@@ -197,17 +214,34 @@ def sentence(text: str) -> str:
     return text if text.endswith((".", ":")) else text + "."
 
 
-def call_lines(begin: str, arguments: str, end: str, indent: str) -> list[str]:
-    """`begin arguments end` on one line, or with the arguments on lines of their own."""
+def call_lines(begin: str, arguments: str, end: str, indent: str, cut: str = "") -> list[str]:
+    """`begin arguments end` on one line, or with the arguments on lines of their own. The lines
+    come without the beginning `cut`."""
     if len(indent) + len(begin) + len(arguments) + len(end) <= 100:
-        return [f"{indent}{begin}{arguments}{end}"]
-    lines = wrapped(arguments + ",", indent + INDENT)
-    return [indent + begin, *lines, indent + end]
+        return [f"{indent}{begin}{arguments}{end}"[len(cut) :]]
+    lines = [indent + begin, *wrapped(arguments + ",", indent + INDENT), indent + end]
+    return [line[len(cut) :] for line in lines]
 
 
 def reader(schema: Schema, title: str, name: str, fields: tuple[Field, ...]) -> list[str]:
-    """A function that reads a record or a reply, with the frequent forms of values in line."""
+    """A function that reads a record or a reply."""
     lines = [f"def read_{snake(title)}(d: bytes, p: int) -> Tuple[{title}, int]:"]
+    lines += [INDENT + line for line in read_object(schema, title, name, fields)]
+    return lines + [f"{INDENT}return o, p"]
+
+
+def list_reader(schema: Schema, title: str, record: Record) -> list[str]:
+    """A function that reads a list of records, in one loop without a call for each of them."""
+    lines = [f"def read_{record.name}_list(d: bytes, p: int) -> Tuple[Tuple[{title}, ...], int]:"]
+    lines += [f"{INDENT}count, p = m.read_array(d, p)", f"{INDENT}items: List[{title}] = []"]
+    lines.append(f"{INDENT}for _ in range(count):")
+    body = read_object(schema, title, record.name, record.fields)
+    lines += [INDENT * 2 + line for line in [*body, "items.append(o)"]]
+    return lines + [f"{INDENT}return tuple(items), p"]
+
+
+def read_object(schema: Schema, title: str, name: str, fields: tuple[Field, ...]) -> list[str]:
+    """Statements that read an object into `o`, with the frequent forms of values in line."""
     body: list[str] = []
     grown = name in GROWN
     if grown:
@@ -228,9 +262,7 @@ def reader(schema: Schema, title: str, name: str, fields: tuple[Field, ...]) -> 
         at += 1
     body += ["if more > 0:", "    p = m.skip(d, p, more)", f"o = _new({title})"]
     values = ", ".join(f'"{field.name}": v{at}' for at, field in enumerate(fields))
-    lines += [INDENT + line for line in body]
-    lines += call_lines('_set(o, "__dict__", {', values, "})", INDENT)
-    return lines + [INDENT + "return o, p"]
+    return body + call_lines('_set(o, "__dict__", {', values, "})", INDENT * 2, INDENT * 2)
 
 
 def snake(title: str) -> str:
@@ -282,6 +314,8 @@ def read_field(schema: Schema, field: Field, at: int) -> list[str]:
     if field.is_list:
         if field.nullable:
             raise ValueError(f"{field.name}: a list that may be nil")
+        if schema.is_record(item):
+            return [f"{name}, p = read_{item}_list(d, p)"]
         return [f"{name}, p = m.read_list({function}, d, p)"]
     if field.nullable:
         return [
@@ -292,7 +326,10 @@ def read_field(schema: Schema, field: Field, at: int) -> list[str]:
             f"    {name}, p = {function}(d, p)",
         ]
     if function == "m.read_int":
-        return [f"{name} = d[p]", f"if {name} < 128:", "    p += 1", "else:", f"    {name}, p = {function}(d, p)"]
+        lines = [f"{name} = d[p]", f"if {name} < 128:", "    p += 1"]
+        if field.type == "time":
+            lines += [f"elif {name} == {0xCF}:", f"    {name} = m.unpack_u64(d, p + 1)[0]", "    p += 9"]
+        return lines + ["else:", f"    {name}, p = {function}(d, p)"]
     if function == "m.read_str":
         return [
             "b = d[p]",

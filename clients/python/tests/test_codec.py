@@ -21,7 +21,7 @@ COMMANDS: Dict[str, Command[Any]] = {
 HERE = vectors()
 CASES = [*HERE["conversation"], *HERE["members"], *HERE["errors"], *HERE["events"], *HERE["forms"]]
 REPLIES = [case for case in CASES if "reply" in case and case["command"] in (None, *COMMANDS)]
-READ_ERRORS = (m.WireError, IndexError, UnicodeDecodeError)
+READ_ERRORS = m.READ_ERRORS
 
 
 def plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import struct
 from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Optional, Union
 
@@ -299,8 +300,9 @@ class Connection(asyncio.Protocol):
             self._in.clear()
         try:
             self._take(data)
-        except (m.WireError, IndexError, UnicodeDecodeError) as error:
-            what = "a frame ends within a value" if isinstance(error, IndexError) else str(error)
+        except m.READ_ERRORS as error:
+            is_short = isinstance(error, (IndexError, struct.error))
+            what = "a frame ends within a value" if is_short else str(error)
             self._finish(Failure(f"the server sent what is no reply: {what}"))
         if self.queue:
             self._send_waiting()

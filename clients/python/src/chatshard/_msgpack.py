@@ -2,13 +2,14 @@
 has.
 
 The `read_...` functions take a buffer and a position, and return a value and the position behind
-it. They raise `WireError` for another type. At the end of the buffer they raise `IndexError`, or
+it. They raise `WireError` for another type. At the end of the buffer they raise one of `READ_ERRORS`, or
 return a position behind the end, which the caller compares with the end of the frame. So nothing is
 allocated by a length that a server claims.
 """
 
 from __future__ import annotations
 
+import struct
 from itertools import product
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, TypeVar
 
@@ -17,8 +18,15 @@ NIL = 0xC0
 INTEGER_MAX = 2**64 - 1
 
 
+unpack_u64 = struct.Struct(">Q").unpack_from
+
+
 class WireError(Exception):
     """The bytes are not what the protocol has at their place."""
+
+
+# What reading can raise.
+READ_ERRORS = (WireError, IndexError, UnicodeDecodeError, struct.error)
 
 
 def read_int(d: bytes, p: int) -> Tuple[int, int]:
@@ -26,6 +34,11 @@ def read_int(d: bytes, p: int) -> Tuple[int, int]:
     marker = d[p]
     if marker < 0x80:
         return marker, p + 1
+    if marker == 0xCF:
+        value: int = unpack_u64(d, p + 1)[0]
+        return value, p + 9
+    if marker == 0xCD:
+        return d[p + 1] << 8 | d[p + 2], p + 3
     if 0xCC <= marker <= 0xD3:
         width = 1 << (marker & 3)
         end = p + 1 + width
@@ -191,24 +204,26 @@ def pack(values: Sequence[Any], parts: List[bytes]) -> None:
     Raises `TypeError` for another type than the protocol has, and `ValueError` for an integer out
     of range or a string that is not UTF-8.
     """
+    append = parts.append
     for value in values:
+        if value is None:
+            append(b"\xc0")
+            continue
         kind = type(value)
         if kind is str:
             text = value.encode()
             length = len(text)
-            parts.append(_FIXSTR[length] if length < 32 else str_head(length))
-            parts.append(text)
-        elif value is None:
-            parts.append(b"\xc0")
+            append(_FIXSTR[length] if length < 32 else str_head(length))
+            append(text)
         elif kind is int:
-            parts.append(_FIXINT[value] if 0 <= value < 128 else int_bytes(value))
+            append(_FIXINT[value] if 0 <= value < 128 else int_bytes(value))
         elif kind is bool:
-            parts.append(b"\xc3" if value else b"\xc2")
+            append(b"\xc3" if value else b"\xc2")
         elif kind is list or kind is tuple:
-            parts.append(array_head(len(value)))
+            append(array_head(len(value)))
             pack(value, parts)
         elif isinstance(value, int):
-            parts.append(int_bytes(int(value)))
+            append(int_bytes(int(value)))
         elif isinstance(value, str):
             pack((str.__str__(value),), parts)
         else:

@@ -36,6 +36,10 @@ T = TypeVar("T")
 FIRST_PAUSE_S = 0.05
 LAST_PAUSE_S = 2.0
 NEVER = float("inf")
+# Where idempotency keys come from. The seed of a program must not decide them, nor a fork.
+_keys = random.Random()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_keys.seed)
 
 
 class Call:
@@ -280,7 +284,7 @@ class AsyncClient(AsyncPages):
         there is one then. Raises `TypeError` and `ValueError`."""
         at = command.key_at
         if at >= 0 and arguments[at] is None and self._options.keys:
-            arguments[at] = os.urandom(16).hex()
+            arguments[at] = f"{_keys.getrandbits(128):032x}"
         return command.encode(arguments), at >= 0 and arguments[at] is not None
 
     def _begin(

@@ -176,13 +176,14 @@ def read_limits(d: bytes, p: int) -> Tuple[Limits, int]:
     o = _new(Limits)
     _set(o, "__dict__", {
         "request_bytes": v0, "reply_bytes": v1, "ids": v2, "users": v3, "import_lines": v4,
-        "in_flight": v5, "id_bytes": v6, "idle_ms": v7, "idempotency_ms": v8, "idempotency_keys":
-        v9, "tombstones": v10, "hello_bytes": v11, "text_bytes": v12, "nesting": v13, "integer_max":
-        v14, "import_counter_max": v15, "advance_ahead": v16, "time_ahead_ms": v17, "export_lines":
-        v18, "members_page": v19, "sync_page": v20, "conversations_page": v21, "in_flight_bytes":
-        v22, "large_in_flight": v23, "small_reply_items": v24, "unsent_bytes": v25, "watches": v26,
-        "greeting_ms": v27, "frame_ms": v28, "write_ms": v29, "heartbeat_ms": v30,
-        "idempotency_answer_bytes": v31, "connections": v32, "stale_ms": v33,
+        "in_flight": v5, "id_bytes": v6, "idle_ms": v7, "idempotency_ms": v8,
+        "idempotency_keys": v9, "tombstones": v10, "hello_bytes": v11, "text_bytes": v12,
+        "nesting": v13, "integer_max": v14, "import_counter_max": v15, "advance_ahead": v16,
+        "time_ahead_ms": v17, "export_lines": v18, "members_page": v19, "sync_page": v20,
+        "conversations_page": v21, "in_flight_bytes": v22, "large_in_flight": v23,
+        "small_reply_items": v24, "unsent_bytes": v25, "watches": v26, "greeting_ms": v27,
+        "frame_ms": v28, "write_ms": v29, "heartbeat_ms": v30, "idempotency_answer_bytes": v31,
+        "connections": v32, "stale_ms": v33,
     })
     return o, p
 
@@ -349,60 +350,64 @@ class ShardStats:
     """Connections that the shard's worker serves."""
 
 
-def read_shard_stats(d: bytes, p: int) -> Tuple[ShardStats, int]:
-    more = 0
-    if d[p] == 152:
-        p += 1
-    else:
-        more, p = m.read_fields(d, p, 8)
-    v0 = d[p]
-    if v0 < 128:
-        p += 1
-    else:
-        v0, p = m.read_int(d, p)
-    v1 = d[p]
-    if v1 < 128:
-        p += 1
-    else:
-        v1, p = m.read_int(d, p)
-    v2 = d[p]
-    if v2 < 128:
-        p += 1
-    else:
-        v2, p = m.read_int(d, p)
-    v3 = d[p]
-    if v3 < 128:
-        p += 1
-    else:
-        v3, p = m.read_int(d, p)
-    v4 = d[p]
-    if v4 < 128:
-        p += 1
-    else:
-        v4, p = m.read_int(d, p)
-    v5 = d[p]
-    if v5 < 128:
-        p += 1
-    else:
-        v5, p = m.read_int(d, p)
-    v6 = d[p]
-    if v6 < 128:
-        p += 1
-    else:
-        v6, p = m.read_int(d, p)
-    v7 = d[p]
-    if v7 < 128:
-        p += 1
-    else:
-        v7, p = m.read_int(d, p)
-    if more > 0:
-        p = m.skip(d, p, more)
-    o = _new(ShardStats)
-    _set(o, "__dict__", {
-        "shard": v0, "chats": v1, "dissolved": v2, "users": v3, "memberships": v4, "outbox": v5,
-        "commands": v6, "connections": v7,
-    })
-    return o, p
+def read_shard_stats_list(d: bytes, p: int) -> Tuple[Tuple[ShardStats, ...], int]:
+    count, p = m.read_array(d, p)
+    items: List[ShardStats] = []
+    for _ in range(count):
+        more = 0
+        if d[p] == 152:
+            p += 1
+        else:
+            more, p = m.read_fields(d, p, 8)
+        v0 = d[p]
+        if v0 < 128:
+            p += 1
+        else:
+            v0, p = m.read_int(d, p)
+        v1 = d[p]
+        if v1 < 128:
+            p += 1
+        else:
+            v1, p = m.read_int(d, p)
+        v2 = d[p]
+        if v2 < 128:
+            p += 1
+        else:
+            v2, p = m.read_int(d, p)
+        v3 = d[p]
+        if v3 < 128:
+            p += 1
+        else:
+            v3, p = m.read_int(d, p)
+        v4 = d[p]
+        if v4 < 128:
+            p += 1
+        else:
+            v4, p = m.read_int(d, p)
+        v5 = d[p]
+        if v5 < 128:
+            p += 1
+        else:
+            v5, p = m.read_int(d, p)
+        v6 = d[p]
+        if v6 < 128:
+            p += 1
+        else:
+            v6, p = m.read_int(d, p)
+        v7 = d[p]
+        if v7 < 128:
+            p += 1
+        else:
+            v7, p = m.read_int(d, p)
+        if more > 0:
+            p = m.skip(d, p, more)
+        o = _new(ShardStats)
+        _set(o, "__dict__", {
+            "shard": v0, "chats": v1, "dissolved": v2, "users": v3, "memberships": v4, "outbox": v5,
+            "commands": v6, "connections": v7,
+        })
+        items.append(o)
+    return tuple(items), p
 
 
 @dataclass(frozen=True)
@@ -441,71 +446,82 @@ class ChatLine:
         ]
 
 
-def read_chat_line(d: bytes, p: int) -> Tuple[ChatLine, int]:
-    more = 0
-    if d[p] == 155:
-        p += 1
-    else:
-        more, p = m.read_fields(d, p, 11)
-    b = d[p]
-    if 160 <= b < 192:
-        e = p + b - 159
-        v0 = d[p + 1 : e].decode()
-        p = e
-    else:
-        v0, p = m.read_str(d, p)
-    b = d[p]
-    if 160 <= b < 192:
-        e = p + b - 159
-        v1 = d[p + 1 : e].decode()
-        p = e
-    else:
-        v1, p = m.read_str(d, p)
-    v2 = d[p]
-    if v2 < 128:
-        p += 1
-    else:
-        v2, p = m.read_int(d, p)
-    v3: Optional[int] = None
-    if d[p] == 192:
-        p += 1
-    else:
-        v3, p = m.read_int(d, p)
-    v4, p = m.read_flag(d, p)
-    v5 = d[p]
-    if v5 < 128:
-        p += 1
-    else:
-        v5, p = m.read_int(d, p)
-    v6 = d[p]
-    if v6 < 128:
-        p += 1
-    else:
-        v6, p = m.read_int(d, p)
-    v7 = d[p]
-    if v7 < 128:
-        p += 1
-    else:
-        v7, p = m.read_int(d, p)
-    v8: Optional[int] = None
-    if d[p] == 192:
-        p += 1
-    else:
-        v8, p = m.read_int(d, p)
-    v9, p = m.read_flag(d, p)
-    v10: Optional[str] = None
-    if d[p] == 192:
-        p += 1
-    else:
-        v10, p = m.read_str(d, p)
-    if more > 0:
-        p = m.skip(d, p, more)
-    o = _new(ChatLine)
-    _set(o, "__dict__", {
-        "id": v0, "creator_id": v1, "type": v2, "status": v3, "is_enc": v4, "last_sequence": v5,
-        "last_time": v6, "created_at": v7, "version": v8, "dissolved": v9, "request_digest": v10,
-    })
-    return o, p
+def read_chat_line_list(d: bytes, p: int) -> Tuple[Tuple[ChatLine, ...], int]:
+    count, p = m.read_array(d, p)
+    items: List[ChatLine] = []
+    for _ in range(count):
+        more = 0
+        if d[p] == 155:
+            p += 1
+        else:
+            more, p = m.read_fields(d, p, 11)
+        b = d[p]
+        if 160 <= b < 192:
+            e = p + b - 159
+            v0 = d[p + 1 : e].decode()
+            p = e
+        else:
+            v0, p = m.read_str(d, p)
+        b = d[p]
+        if 160 <= b < 192:
+            e = p + b - 159
+            v1 = d[p + 1 : e].decode()
+            p = e
+        else:
+            v1, p = m.read_str(d, p)
+        v2 = d[p]
+        if v2 < 128:
+            p += 1
+        else:
+            v2, p = m.read_int(d, p)
+        v3: Optional[int] = None
+        if d[p] == 192:
+            p += 1
+        else:
+            v3, p = m.read_int(d, p)
+        v4, p = m.read_flag(d, p)
+        v5 = d[p]
+        if v5 < 128:
+            p += 1
+        else:
+            v5, p = m.read_int(d, p)
+        v6 = d[p]
+        if v6 < 128:
+            p += 1
+        elif v6 == 207:
+            v6 = m.unpack_u64(d, p + 1)[0]
+            p += 9
+        else:
+            v6, p = m.read_int(d, p)
+        v7 = d[p]
+        if v7 < 128:
+            p += 1
+        elif v7 == 207:
+            v7 = m.unpack_u64(d, p + 1)[0]
+            p += 9
+        else:
+            v7, p = m.read_int(d, p)
+        v8: Optional[int] = None
+        if d[p] == 192:
+            p += 1
+        else:
+            v8, p = m.read_int(d, p)
+        v9, p = m.read_flag(d, p)
+        v10: Optional[str] = None
+        if d[p] == 192:
+            p += 1
+        else:
+            v10, p = m.read_str(d, p)
+        if more > 0:
+            p = m.skip(d, p, more)
+        o = _new(ChatLine)
+        _set(o, "__dict__", {
+            "id": v0, "creator_id": v1, "type": v2, "status": v3, "is_enc": v4, "last_sequence": v5,
+            "last_time": v6, "created_at": v7, "version": v8, "dissolved": v9, "request_digest":
+            v10,
+        })
+        items.append(o)
+    return tuple(items), p
 
 
 @dataclass(frozen=True)
@@ -557,86 +573,93 @@ class MemberLine:
         ]
 
 
-def read_member_line(d: bytes, p: int) -> Tuple[MemberLine, int]:
-    more, p = m.read_fields(d, p, 16)
-    b = d[p]
-    if 160 <= b < 192:
-        e = p + b - 159
-        v0 = d[p + 1 : e].decode()
-        p = e
-    else:
-        v0, p = m.read_str(d, p)
-    b = d[p]
-    if 160 <= b < 192:
-        e = p + b - 159
-        v1 = d[p + 1 : e].decode()
-        p = e
-    else:
-        v1, p = m.read_str(d, p)
-    v2: Optional[str] = None
-    if d[p] == 192:
-        p += 1
-    else:
-        v2, p = m.read_str(d, p)
-    f3 = m.FLAGS2.get(d[p : p + 2])
-    if f3 is None:
-        f3, p = m.read_flags(d, p, 2)
-    else:
-        p += 2
-    v3, v4 = f3
-    v5: Optional[bool] = None
-    if d[p] == 192:
-        p += 1
-    else:
-        v5, p = m.read_flag(d, p)
-    v6, p = m.read_flag(d, p)
-    v7 = d[p]
-    if v7 < 128:
-        p += 1
-    else:
-        v7, p = m.read_int(d, p)
-    v8 = d[p]
-    if v8 < 128:
-        p += 1
-    else:
-        v8, p = m.read_int(d, p)
-    v9: Optional[int] = None
-    if d[p] == 192:
-        p += 1
-    else:
-        v9, p = m.read_int(d, p)
-    v10: Optional[int] = None
-    if d[p] == 192:
-        p += 1
-    else:
-        v10, p = m.read_int(d, p)
-    v11 = d[p]
-    if v11 < 128:
-        p += 1
-    else:
-        v11, p = m.read_int(d, p)
-    v12, p = m.read_flag(d, p)
-    v13: Optional[int] = None
-    if d[p] == 192:
-        p += 1
-    else:
-        v13, p = m.read_int(d, p)
-    v14: Optional[int] = None
-    if d[p] == 192:
-        p += 1
-    else:
-        v14, p = m.read_int(d, p)
-    v15, p = m.read_flag(d, p)
-    if more > 0:
-        p = m.skip(d, p, more)
-    o = _new(MemberLine)
-    _set(o, "__dict__", {
-        "user_id": v0, "chat_id": v1, "id": v2, "is_top": v3, "is_mute": v4, "is_show": v5,
-        "is_hide": v6, "max_read_seq": v7, "last_online_time": v8, "join_seq": v9, "deleted_to_seq":
-        v10, "sent_seq": v11, "marked_unread": v12, "join_order": v13, "version": v14, "removed":
-        v15,
-    })
-    return o, p
+def read_member_line_list(d: bytes, p: int) -> Tuple[Tuple[MemberLine, ...], int]:
+    count, p = m.read_array(d, p)
+    items: List[MemberLine] = []
+    for _ in range(count):
+        more, p = m.read_fields(d, p, 16)
+        b = d[p]
+        if 160 <= b < 192:
+            e = p + b - 159
+            v0 = d[p + 1 : e].decode()
+            p = e
+        else:
+            v0, p = m.read_str(d, p)
+        b = d[p]
+        if 160 <= b < 192:
+            e = p + b - 159
+            v1 = d[p + 1 : e].decode()
+            p = e
+        else:
+            v1, p = m.read_str(d, p)
+        v2: Optional[str] = None
+        if d[p] == 192:
+            p += 1
+        else:
+            v2, p = m.read_str(d, p)
+        f3 = m.FLAGS2.get(d[p : p + 2])
+        if f3 is None:
+            f3, p = m.read_flags(d, p, 2)
+        else:
+            p += 2
+        v3, v4 = f3
+        v5: Optional[bool] = None
+        if d[p] == 192:
+            p += 1
+        else:
+            v5, p = m.read_flag(d, p)
+        v6, p = m.read_flag(d, p)
+        v7 = d[p]
+        if v7 < 128:
+            p += 1
+        else:
+            v7, p = m.read_int(d, p)
+        v8 = d[p]
+        if v8 < 128:
+            p += 1
+        elif v8 == 207:
+            v8 = m.unpack_u64(d, p + 1)[0]
+            p += 9
+        else:
+            v8, p = m.read_int(d, p)
+        v9: Optional[int] = None
+        if d[p] == 192:
+            p += 1
+        else:
+            v9, p = m.read_int(d, p)
+        v10: Optional[int] = None
+        if d[p] == 192:
+            p += 1
+        else:
+            v10, p = m.read_int(d, p)
+        v11 = d[p]
+        if v11 < 128:
+            p += 1
+        else:
+            v11, p = m.read_int(d, p)
+        v12, p = m.read_flag(d, p)
+        v13: Optional[int] = None
+        if d[p] == 192:
+            p += 1
+        else:
+            v13, p = m.read_int(d, p)
+        v14: Optional[int] = None
+        if d[p] == 192:
+            p += 1
+        else:
+            v14, p = m.read_int(d, p)
+        v15, p = m.read_flag(d, p)
+        if more > 0:
+            p = m.skip(d, p, more)
+        o = _new(MemberLine)
+        _set(o, "__dict__", {
+            "user_id": v0, "chat_id": v1, "id": v2, "is_top": v3, "is_mute": v4, "is_show": v5,
+            "is_hide": v6, "max_read_seq": v7, "last_online_time": v8, "join_seq": v9,
+            "deleted_to_seq": v10, "sent_seq": v11, "marked_unread": v12, "join_order": v13,
+            "version": v14, "removed": v15,
+        })
+        items.append(o)
+    return tuple(items), p
 
 
 @dataclass(frozen=True)
@@ -667,83 +690,87 @@ class ClusterMember:
     """Why its disk takes nothing, if so."""
 
 
-def read_cluster_member(d: bytes, p: int) -> Tuple[ClusterMember, int]:
-    more = 0
-    if d[p] == 155:
-        p += 1
-    else:
-        more, p = m.read_fields(d, p, 11)
-    b = d[p]
-    if 160 <= b < 192:
-        e = p + b - 159
-        v0 = d[p + 1 : e].decode()
-        p = e
-    else:
-        v0, p = m.read_str(d, p)
-    b = d[p]
-    if 160 <= b < 192:
-        e = p + b - 159
-        v1 = d[p + 1 : e].decode()
-        p = e
-    else:
-        v1, p = m.read_str(d, p)
-    b = d[p]
-    if 160 <= b < 192:
-        e = p + b - 159
-        v2 = d[p + 1 : e].decode()
-        p = e
-    else:
-        v2, p = m.read_str(d, p)
-    b = d[p]
-    if 160 <= b < 192:
-        e = p + b - 159
-        v3 = d[p + 1 : e].decode()
-        p = e
-    else:
-        v3, p = m.read_str(d, p)
-    v4: Optional[str] = None
-    if d[p] == 192:
-        p += 1
-    else:
-        v4, p = m.read_str(d, p)
-    v5: Optional[int] = None
-    if d[p] == 192:
-        p += 1
-    else:
-        v5, p = m.read_int(d, p)
-    v6: Optional[int] = None
-    if d[p] == 192:
-        p += 1
-    else:
-        v6, p = m.read_int(d, p)
-    v7: Optional[int] = None
-    if d[p] == 192:
-        p += 1
-    else:
-        v7, p = m.read_int(d, p)
-    v8: Optional[int] = None
-    if d[p] == 192:
-        p += 1
-    else:
-        v8, p = m.read_int(d, p)
-    v9: Optional[int] = None
-    if d[p] == 192:
-        p += 1
-    else:
-        v9, p = m.read_int(d, p)
-    v10: Optional[str] = None
-    if d[p] == 192:
-        p += 1
-    else:
-        v10, p = m.read_str(d, p)
-    if more > 0:
-        p = m.skip(d, p, more)
-    o = _new(ClusterMember)
-    _set(o, "__dict__", {
-        "member": v0, "role": v1, "address": v2, "admin": v3, "version": v4, "format": v5, "lsn":
-        v6, "durable_lsn": v7, "lag": v8, "heard_ms": v9, "disk": v10,
-    })
-    return o, p
+def read_cluster_member_list(d: bytes, p: int) -> Tuple[Tuple[ClusterMember, ...], int]:
+    count, p = m.read_array(d, p)
+    items: List[ClusterMember] = []
+    for _ in range(count):
+        more = 0
+        if d[p] == 155:
+            p += 1
+        else:
+            more, p = m.read_fields(d, p, 11)
+        b = d[p]
+        if 160 <= b < 192:
+            e = p + b - 159
+            v0 = d[p + 1 : e].decode()
+            p = e
+        else:
+            v0, p = m.read_str(d, p)
+        b = d[p]
+        if 160 <= b < 192:
+            e = p + b - 159
+            v1 = d[p + 1 : e].decode()
+            p = e
+        else:
+            v1, p = m.read_str(d, p)
+        b = d[p]
+        if 160 <= b < 192:
+            e = p + b - 159
+            v2 = d[p + 1 : e].decode()
+            p = e
+        else:
+            v2, p = m.read_str(d, p)
+        b = d[p]
+        if 160 <= b < 192:
+            e = p + b - 159
+            v3 = d[p + 1 : e].decode()
+            p = e
+        else:
+            v3, p = m.read_str(d, p)
+        v4: Optional[str] = None
+        if d[p] == 192:
+            p += 1
+        else:
+            v4, p = m.read_str(d, p)
+        v5: Optional[int] = None
+        if d[p] == 192:
+            p += 1
+        else:
+            v5, p = m.read_int(d, p)
+        v6: Optional[int] = None
+        if d[p] == 192:
+            p += 1
+        else:
+            v6, p = m.read_int(d, p)
+        v7: Optional[int] = None
+        if d[p] == 192:
+            p += 1
+        else:
+            v7, p = m.read_int(d, p)
+        v8: Optional[int] = None
+        if d[p] == 192:
+            p += 1
+        else:
+            v8, p = m.read_int(d, p)
+        v9: Optional[int] = None
+        if d[p] == 192:
+            p += 1
+        else:
+            v9, p = m.read_int(d, p)
+        v10: Optional[str] = None
+        if d[p] == 192:
+            p += 1
+        else:
+            v10, p = m.read_str(d, p)
+        if more > 0:
+            p = m.skip(d, p, more)
+        o = _new(ClusterMember)
+        _set(o, "__dict__", {
+            "member": v0, "role": v1, "address": v2, "admin": v3, "version": v4, "format": v5,
+            "lsn": v6, "durable_lsn": v7, "lag": v8, "heard_ms": v9, "disk": v10,
+        })
+        items.append(o)
+    return tuple(items), p
 
 
 @dataclass(frozen=True)
@@ -764,6 +791,52 @@ class Row:
     """The user's read position in the chat."""
     last_online_time: int
     """When the user was last online in the chat."""
+
+
+def read_row_list(d: bytes, p: int) -> Tuple[Tuple[Row, ...], int]:
+    count, p = m.read_array(d, p)
+    items: List[Row] = []
+    for _ in range(count):
+        more = 0
+        if d[p] == 151:
+            p += 1
+        else:
+            more, p = m.read_fields(d, p, 7)
+        b = d[p]
+        if 160 <= b < 192:
+            e = p + b - 159
+            v0 = d[p + 1 : e].decode()
+            p = e
+        else:
+            v0, p = m.read_str(d, p)
+        f1 = m.FLAGS4.get(d[p : p + 4])
+        if f1 is None:
+            f1, p = m.read_flags(d, p, 4)
+        else:
+            p += 4
+        v1, v2, v3, v4 = f1
+        v5 = d[p]
+        if v5 < 128:
+            p += 1
+        else:
+            v5, p = m.read_int(d, p)
+        v6 = d[p]
+        if v6 < 128:
+            p += 1
+        elif v6 == 207:
+            v6 = m.unpack_u64(d, p + 1)[0]
+            p += 9
+        else:
+            v6, p = m.read_int(d, p)
+        if more > 0:
+            p = m.skip(d, p, more)
+        o = _new(Row)
+        _set(o, "__dict__", {
+            "chat_id": v0, "is_top": v1, "is_mute": v2, "is_show": v3, "is_hide": v4,
+            "max_read_seq": v5, "last_online_time": v6,
+        })
+        items.append(o)
+    return tuple(items), p
 
 
 def read_row(d: bytes, p: int) -> Tuple[Row, int]:
@@ -793,14 +866,17 @@ def read_row(d: bytes, p: int) -> Tuple[Row, int]:
     v6 = d[p]
     if v6 < 128:
         p += 1
+    elif v6 == 207:
+        v6 = m.unpack_u64(d, p + 1)[0]
+        p += 9
     else:
         v6, p = m.read_int(d, p)
     if more > 0:
         p = m.skip(d, p, more)
     o = _new(Row)
     _set(o, "__dict__", {
-        "chat_id": v0, "is_top": v1, "is_mute": v2, "is_show": v3, "is_hide": v4, "max_read_seq":
-        v5, "last_online_time": v6,
+        "chat_id": v0, "is_top": v1, "is_mute": v2, "is_show": v3, "is_hide": v4,
+        "max_read_seq": v5, "last_online_time": v6,
     })
     return o, p
 
@@ -829,65 +905,75 @@ class Chat:
     """When the chat was created."""
 
 
-def read_chat(d: bytes, p: int) -> Tuple[Chat, int]:
-    more = 0
-    if d[p] == 153:
-        p += 1
-    else:
-        more, p = m.read_fields(d, p, 9)
-    b = d[p]
-    if 160 <= b < 192:
-        e = p + b - 159
-        v0 = d[p + 1 : e].decode()
-        p = e
-    else:
-        v0, p = m.read_str(d, p)
-    b = d[p]
-    if 160 <= b < 192:
-        e = p + b - 159
-        v1 = d[p + 1 : e].decode()
-        p = e
-    else:
-        v1, p = m.read_str(d, p)
-    v2 = d[p]
-    if v2 < 128:
-        p += 1
-    else:
-        v2, p = m.read_int(d, p)
-    v3 = d[p]
-    if v3 < 128:
-        p += 1
-    else:
-        v3, p = m.read_int(d, p)
-    v4, p = m.read_flag(d, p)
-    v5 = d[p]
-    if v5 < 128:
-        p += 1
-    else:
-        v5, p = m.read_int(d, p)
-    v6 = d[p]
-    if v6 < 128:
-        p += 1
-    else:
-        v6, p = m.read_int(d, p)
-    v7 = d[p]
-    if v7 < 128:
-        p += 1
-    else:
-        v7, p = m.read_int(d, p)
-    v8 = d[p]
-    if v8 < 128:
-        p += 1
-    else:
-        v8, p = m.read_int(d, p)
-    if more > 0:
-        p = m.skip(d, p, more)
-    o = _new(Chat)
-    _set(o, "__dict__", {
-        "id": v0, "creator_id": v1, "type": v2, "status": v3, "is_enc": v4, "last_read_sequence":
-        v5, "last_sequence": v6, "last_time": v7, "created_at": v8,
-    })
-    return o, p
+def read_chat_list(d: bytes, p: int) -> Tuple[Tuple[Chat, ...], int]:
+    count, p = m.read_array(d, p)
+    items: List[Chat] = []
+    for _ in range(count):
+        more = 0
+        if d[p] == 153:
+            p += 1
+        else:
+            more, p = m.read_fields(d, p, 9)
+        b = d[p]
+        if 160 <= b < 192:
+            e = p + b - 159
+            v0 = d[p + 1 : e].decode()
+            p = e
+        else:
+            v0, p = m.read_str(d, p)
+        b = d[p]
+        if 160 <= b < 192:
+            e = p + b - 159
+            v1 = d[p + 1 : e].decode()
+            p = e
+        else:
+            v1, p = m.read_str(d, p)
+        v2 = d[p]
+        if v2 < 128:
+            p += 1
+        else:
+            v2, p = m.read_int(d, p)
+        v3 = d[p]
+        if v3 < 128:
+            p += 1
+        else:
+            v3, p = m.read_int(d, p)
+        v4, p = m.read_flag(d, p)
+        v5 = d[p]
+        if v5 < 128:
+            p += 1
+        else:
+            v5, p = m.read_int(d, p)
+        v6 = d[p]
+        if v6 < 128:
+            p += 1
+        else:
+            v6, p = m.read_int(d, p)
+        v7 = d[p]
+        if v7 < 128:
+            p += 1
+        elif v7 == 207:
+            v7 = m.unpack_u64(d, p + 1)[0]
+            p += 9
+        else:
+            v7, p = m.read_int(d, p)
+        v8 = d[p]
+        if v8 < 128:
+            p += 1
+        elif v8 == 207:
+            v8 = m.unpack_u64(d, p + 1)[0]
+            p += 9
+        else:
+            v8, p = m.read_int(d, p)
+        if more > 0:
+            p = m.skip(d, p, more)
+        o = _new(Chat)
+        _set(o, "__dict__", {
+            "id": v0, "creator_id": v1, "type": v2, "status": v3, "is_enc": v4,
+            "last_read_sequence": v5, "last_sequence": v6, "last_time": v7, "created_at": v8,
+        })
+        items.append(o)
+    return tuple(items), p
 
 
 @dataclass(frozen=True)
@@ -901,31 +987,6 @@ class ReadItem:
 
     def _values(self) -> List[Any]:
         return [self.chat_id, self.seq]
-
-
-def read_read_item(d: bytes, p: int) -> Tuple[ReadItem, int]:
-    more = 0
-    if d[p] == 146:
-        p += 1
-    else:
-        more, p = m.read_fields(d, p, 2)
-    b = d[p]
-    if 160 <= b < 192:
-        e = p + b - 159
-        v0 = d[p + 1 : e].decode()
-        p = e
-    else:
-        v0, p = m.read_str(d, p)
-    v1 = d[p]
-    if v1 < 128:
-        p += 1
-    else:
-        v1, p = m.read_int(d, p)
-    if more > 0:
-        p = m.skip(d, p, more)
-    o = _new(ReadItem)
-    _set(o, "__dict__", {"chat_id": v0, "seq": v1})
-    return o, p
 
 
 @dataclass(frozen=True)
@@ -942,39 +1003,43 @@ class ReadResult:
     """How many messages are still unread; absent if the item was refused."""
 
 
-def read_read_result(d: bytes, p: int) -> Tuple[ReadResult, int]:
-    more = 0
-    if d[p] == 148:
-        p += 1
-    else:
-        more, p = m.read_fields(d, p, 4)
-    b = d[p]
-    if 160 <= b < 192:
-        e = p + b - 159
-        v0 = d[p + 1 : e].decode()
-        p = e
-    else:
-        v0, p = m.read_str(d, p)
-    v1 = d[p]
-    if v1 < 128:
-        p += 1
-    else:
-        v1, p = m.read_int(d, p)
-    v2: Optional[int] = None
-    if d[p] == 192:
-        p += 1
-    else:
-        v2, p = m.read_int(d, p)
-    v3: Optional[int] = None
-    if d[p] == 192:
-        p += 1
-    else:
-        v3, p = m.read_int(d, p)
-    if more > 0:
-        p = m.skip(d, p, more)
-    o = _new(ReadResult)
-    _set(o, "__dict__", {"chat_id": v0, "status": v1, "max_read_seq": v2, "unread": v3})
-    return o, p
+def read_read_result_list(d: bytes, p: int) -> Tuple[Tuple[ReadResult, ...], int]:
+    count, p = m.read_array(d, p)
+    items: List[ReadResult] = []
+    for _ in range(count):
+        more = 0
+        if d[p] == 148:
+            p += 1
+        else:
+            more, p = m.read_fields(d, p, 4)
+        b = d[p]
+        if 160 <= b < 192:
+            e = p + b - 159
+            v0 = d[p + 1 : e].decode()
+            p = e
+        else:
+            v0, p = m.read_str(d, p)
+        v1 = d[p]
+        if v1 < 128:
+            p += 1
+        else:
+            v1, p = m.read_int(d, p)
+        v2: Optional[int] = None
+        if d[p] == 192:
+            p += 1
+        else:
+            v2, p = m.read_int(d, p)
+        v3: Optional[int] = None
+        if d[p] == 192:
+            p += 1
+        else:
+            v3, p = m.read_int(d, p)
+        if more > 0:
+            p = m.skip(d, p, more)
+        o = _new(ReadResult)
+        _set(o, "__dict__", {"chat_id": v0, "status": v1, "max_read_seq": v2, "unread": v3})
+        items.append(o)
+    return tuple(items), p
 
 
 @dataclass(frozen=True)
@@ -1019,92 +1084,105 @@ class Conversation:
     """Whether the user marked the chat as unread by hand."""
 
 
-def read_conversation(d: bytes, p: int) -> Tuple[Conversation, int]:
-    more, p = m.read_fields(d, p, 18)
-    b = d[p]
-    if 160 <= b < 192:
-        e = p + b - 159
-        v0 = d[p + 1 : e].decode()
-        p = e
-    else:
-        v0, p = m.read_str(d, p)
-    b = d[p]
-    if 160 <= b < 192:
-        e = p + b - 159
-        v1 = d[p + 1 : e].decode()
-        p = e
-    else:
-        v1, p = m.read_str(d, p)
-    f2 = m.FLAGS4.get(d[p : p + 4])
-    if f2 is None:
-        f2, p = m.read_flags(d, p, 4)
-    else:
-        p += 4
-    v2, v3, v4, v5 = f2
-    v6 = d[p]
-    if v6 < 128:
-        p += 1
-    else:
-        v6, p = m.read_int(d, p)
-    v7 = d[p]
-    if v7 < 128:
-        p += 1
-    else:
-        v7, p = m.read_int(d, p)
-    b = d[p]
-    if 160 <= b < 192:
-        e = p + b - 159
-        v8 = d[p + 1 : e].decode()
-        p = e
-    else:
-        v8, p = m.read_str(d, p)
-    v9 = d[p]
-    if v9 < 128:
-        p += 1
-    else:
-        v9, p = m.read_int(d, p)
-    v10 = d[p]
-    if v10 < 128:
-        p += 1
-    else:
-        v10, p = m.read_int(d, p)
-    v11, p = m.read_flag(d, p)
-    v12 = d[p]
-    if v12 < 128:
-        p += 1
-    else:
-        v12, p = m.read_int(d, p)
-    v13 = d[p]
-    if v13 < 128:
-        p += 1
-    else:
-        v13, p = m.read_int(d, p)
-    v14 = d[p]
-    if v14 < 128:
-        p += 1
-    else:
-        v14, p = m.read_int(d, p)
-    v15 = d[p]
-    if v15 < 128:
-        p += 1
-    else:
-        v15, p = m.read_int(d, p)
-    v16 = d[p]
-    if v16 < 128:
-        p += 1
-    else:
-        v16, p = m.read_int(d, p)
-    v17, p = m.read_flag(d, p)
-    if more > 0:
-        p = m.skip(d, p, more)
-    o = _new(Conversation)
-    _set(o, "__dict__", {
-        "id": v0, "chat_id": v1, "is_top": v2, "is_mute": v3, "is_show": v4, "is_hide": v5,
-        "max_read_seq": v6, "last_online_time": v7, "creator_id": v8, "type": v9, "status": v10,
-        "is_enc": v11, "last_read_sequence": v12, "last_sequence": v13, "last_time": v14,
-        "created_at": v15, "unread": v16, "marked_unread": v17,
-    })
-    return o, p
+def read_conversation_list(d: bytes, p: int) -> Tuple[Tuple[Conversation, ...], int]:
+    count, p = m.read_array(d, p)
+    items: List[Conversation] = []
+    for _ in range(count):
+        more, p = m.read_fields(d, p, 18)
+        b = d[p]
+        if 160 <= b < 192:
+            e = p + b - 159
+            v0 = d[p + 1 : e].decode()
+            p = e
+        else:
+            v0, p = m.read_str(d, p)
+        b = d[p]
+        if 160 <= b < 192:
+            e = p + b - 159
+            v1 = d[p + 1 : e].decode()
+            p = e
+        else:
+            v1, p = m.read_str(d, p)
+        f2 = m.FLAGS4.get(d[p : p + 4])
+        if f2 is None:
+            f2, p = m.read_flags(d, p, 4)
+        else:
+            p += 4
+        v2, v3, v4, v5 = f2
+        v6 = d[p]
+        if v6 < 128:
+            p += 1
+        else:
+            v6, p = m.read_int(d, p)
+        v7 = d[p]
+        if v7 < 128:
+            p += 1
+        elif v7 == 207:
+            v7 = m.unpack_u64(d, p + 1)[0]
+            p += 9
+        else:
+            v7, p = m.read_int(d, p)
+        b = d[p]
+        if 160 <= b < 192:
+            e = p + b - 159
+            v8 = d[p + 1 : e].decode()
+            p = e
+        else:
+            v8, p = m.read_str(d, p)
+        v9 = d[p]
+        if v9 < 128:
+            p += 1
+        else:
+            v9, p = m.read_int(d, p)
+        v10 = d[p]
+        if v10 < 128:
+            p += 1
+        else:
+            v10, p = m.read_int(d, p)
+        v11, p = m.read_flag(d, p)
+        v12 = d[p]
+        if v12 < 128:
+            p += 1
+        else:
+            v12, p = m.read_int(d, p)
+        v13 = d[p]
+        if v13 < 128:
+            p += 1
+        else:
+            v13, p = m.read_int(d, p)
+        v14 = d[p]
+        if v14 < 128:
+            p += 1
+        elif v14 == 207:
+            v14 = m.unpack_u64(d, p + 1)[0]
+            p += 9
+        else:
+            v14, p = m.read_int(d, p)
+        v15 = d[p]
+        if v15 < 128:
+            p += 1
+        elif v15 == 207:
+            v15 = m.unpack_u64(d, p + 1)[0]
+            p += 9
+        else:
+            v15, p = m.read_int(d, p)
+        v16 = d[p]
+        if v16 < 128:
+            p += 1
+        else:
+            v16, p = m.read_int(d, p)
+        v17, p = m.read_flag(d, p)
+        if more > 0:
+            p = m.skip(d, p, more)
+        o = _new(Conversation)
+        _set(o, "__dict__", {
+            "id": v0, "chat_id": v1, "is_top": v2, "is_mute": v3, "is_show": v4, "is_hide": v5,
+            "max_read_seq": v6, "last_online_time": v7, "creator_id": v8, "type": v9, "status": v10,
+            "is_enc": v11, "last_read_sequence": v12, "last_sequence": v13, "last_time": v14,
+            "created_at": v15, "unread": v16, "marked_unread": v17,
+        })
+        items.append(o)
+    return tuple(items), p
 
 
 @dataclass(frozen=True)
@@ -1123,46 +1201,50 @@ class UnreadItem:
     """Muted chats that have unread messages or an unread mark."""
 
 
-def read_unread_item(d: bytes, p: int) -> Tuple[UnreadItem, int]:
-    more = 0
-    if d[p] == 149:
-        p += 1
-    else:
-        more, p = m.read_fields(d, p, 5)
-    b = d[p]
-    if 160 <= b < 192:
-        e = p + b - 159
-        v0 = d[p + 1 : e].decode()
-        p = e
-    else:
-        v0, p = m.read_str(d, p)
-    v1 = d[p]
-    if v1 < 128:
-        p += 1
-    else:
-        v1, p = m.read_int(d, p)
-    v2 = d[p]
-    if v2 < 128:
-        p += 1
-    else:
-        v2, p = m.read_int(d, p)
-    v3 = d[p]
-    if v3 < 128:
-        p += 1
-    else:
-        v3, p = m.read_int(d, p)
-    v4 = d[p]
-    if v4 < 128:
-        p += 1
-    else:
-        v4, p = m.read_int(d, p)
-    if more > 0:
-        p = m.skip(d, p, more)
-    o = _new(UnreadItem)
-    _set(o, "__dict__", {
-        "user_id": v0, "messages": v1, "chats": v2, "muted_messages": v3, "muted_chats": v4,
-    })
-    return o, p
+def read_unread_item_list(d: bytes, p: int) -> Tuple[Tuple[UnreadItem, ...], int]:
+    count, p = m.read_array(d, p)
+    items: List[UnreadItem] = []
+    for _ in range(count):
+        more = 0
+        if d[p] == 149:
+            p += 1
+        else:
+            more, p = m.read_fields(d, p, 5)
+        b = d[p]
+        if 160 <= b < 192:
+            e = p + b - 159
+            v0 = d[p + 1 : e].decode()
+            p = e
+        else:
+            v0, p = m.read_str(d, p)
+        v1 = d[p]
+        if v1 < 128:
+            p += 1
+        else:
+            v1, p = m.read_int(d, p)
+        v2 = d[p]
+        if v2 < 128:
+            p += 1
+        else:
+            v2, p = m.read_int(d, p)
+        v3 = d[p]
+        if v3 < 128:
+            p += 1
+        else:
+            v3, p = m.read_int(d, p)
+        v4 = d[p]
+        if v4 < 128:
+            p += 1
+        else:
+            v4, p = m.read_int(d, p)
+        if more > 0:
+            p = m.skip(d, p, more)
+        o = _new(UnreadItem)
+        _set(o, "__dict__", {
+            "user_id": v0, "messages": v1, "chats": v2, "muted_messages": v3, "muted_chats": v4,
+        })
+        items.append(o)
+    return tuple(items), p
 
 
 @dataclass(frozen=True)
@@ -1176,31 +1258,6 @@ class Since:
 
     def _values(self) -> List[Any]:
         return [self.log, self.version]
-
-
-def read_since(d: bytes, p: int) -> Tuple[Since, int]:
-    more = 0
-    if d[p] == 146:
-        p += 1
-    else:
-        more, p = m.read_fields(d, p, 2)
-    b = d[p]
-    if 160 <= b < 192:
-        e = p + b - 159
-        v0 = d[p + 1 : e].decode()
-        p = e
-    else:
-        v0, p = m.read_str(d, p)
-    v1 = d[p]
-    if v1 < 128:
-        p += 1
-    else:
-        v1, p = m.read_int(d, p)
-    if more > 0:
-        p = m.skip(d, p, more)
-    o = _new(Since)
-    _set(o, "__dict__", {"log": v0, "version": v1})
-    return o, p
 
 
 @dataclass(frozen=True)
@@ -1231,63 +1288,71 @@ class SyncItem:
     """The version that the row got by this change."""
 
 
-def read_sync_item(d: bytes, p: int) -> Tuple[SyncItem, int]:
-    more = 0
-    if d[p] == 155:
-        p += 1
-    else:
-        more, p = m.read_fields(d, p, 11)
-    b = d[p]
-    if 160 <= b < 192:
-        e = p + b - 159
-        v0 = d[p + 1 : e].decode()
-        p = e
-    else:
-        v0, p = m.read_str(d, p)
-    b = d[p]
-    if 160 <= b < 192:
-        e = p + b - 159
-        v1 = d[p + 1 : e].decode()
-        p = e
-    else:
-        v1, p = m.read_str(d, p)
-    b = d[p]
-    if 160 <= b < 192:
-        e = p + b - 159
-        v2 = d[p + 1 : e].decode()
-        p = e
-    else:
-        v2, p = m.read_str(d, p)
-    f3 = m.FLAGS4.get(d[p : p + 4])
-    if f3 is None:
-        f3, p = m.read_flags(d, p, 4)
-    else:
-        p += 4
-    v3, v4, v5, v6 = f3
-    v7 = d[p]
-    if v7 < 128:
-        p += 1
-    else:
-        v7, p = m.read_int(d, p)
-    v8 = d[p]
-    if v8 < 128:
-        p += 1
-    else:
-        v8, p = m.read_int(d, p)
-    v9, p = m.read_flag(d, p)
-    v10 = d[p]
-    if v10 < 128:
-        p += 1
-    else:
-        v10, p = m.read_int(d, p)
-    if more > 0:
-        p = m.skip(d, p, more)
-    o = _new(SyncItem)
-    _set(o, "__dict__", {
-        "op": v0, "id": v1, "chat_id": v2, "is_top": v3, "is_mute": v4, "is_show": v5, "is_hide":
-        v6, "max_read_seq": v7, "last_online_time": v8, "marked_unread": v9, "version": v10,
-    })
-    return o, p
+def read_sync_item_list(d: bytes, p: int) -> Tuple[Tuple[SyncItem, ...], int]:
+    count, p = m.read_array(d, p)
+    items: List[SyncItem] = []
+    for _ in range(count):
+        more = 0
+        if d[p] == 155:
+            p += 1
+        else:
+            more, p = m.read_fields(d, p, 11)
+        b = d[p]
+        if 160 <= b < 192:
+            e = p + b - 159
+            v0 = d[p + 1 : e].decode()
+            p = e
+        else:
+            v0, p = m.read_str(d, p)
+        b = d[p]
+        if 160 <= b < 192:
+            e = p + b - 159
+            v1 = d[p + 1 : e].decode()
+            p = e
+        else:
+            v1, p = m.read_str(d, p)
+        b = d[p]
+        if 160 <= b < 192:
+            e = p + b - 159
+            v2 = d[p + 1 : e].decode()
+            p = e
+        else:
+            v2, p = m.read_str(d, p)
+        f3 = m.FLAGS4.get(d[p : p + 4])
+        if f3 is None:
+            f3, p = m.read_flags(d, p, 4)
+        else:
+            p += 4
+        v3, v4, v5, v6 = f3
+        v7 = d[p]
+        if v7 < 128:
+            p += 1
+        else:
+            v7, p = m.read_int(d, p)
+        v8 = d[p]
+        if v8 < 128:
+            p += 1
+        elif v8 == 207:
+            v8 = m.unpack_u64(d, p + 1)[0]
+            p += 9
+        else:
+            v8, p = m.read_int(d, p)
+        v9, p = m.read_flag(d, p)
+        v10 = d[p]
+        if v10 < 128:
+            p += 1
+        else:
+            v10, p = m.read_int(d, p)
+        if more > 0:
+            p = m.skip(d, p, more)
+        o = _new(SyncItem)
+        _set(o, "__dict__", {
+            "op": v0, "id": v1, "chat_id": v2, "is_top": v3, "is_mute": v4, "is_show": v5,
+            "is_hide": v6, "max_read_seq": v7, "last_online_time": v8, "marked_unread": v9,
+            "version": v10,
+        })
+        items.append(o)
+    return tuple(items), p
 
 
 @dataclass(frozen=True)
@@ -1347,29 +1412,33 @@ class Member:
     """The join sequence: the first sequence that counts for the member."""
 
 
-def read_member(d: bytes, p: int) -> Tuple[Member, int]:
-    more = 0
-    if d[p] == 146:
-        p += 1
-    else:
-        more, p = m.read_fields(d, p, 2)
-    b = d[p]
-    if 160 <= b < 192:
-        e = p + b - 159
-        v0 = d[p + 1 : e].decode()
-        p = e
-    else:
-        v0, p = m.read_str(d, p)
-    v1 = d[p]
-    if v1 < 128:
-        p += 1
-    else:
-        v1, p = m.read_int(d, p)
-    if more > 0:
-        p = m.skip(d, p, more)
-    o = _new(Member)
-    _set(o, "__dict__", {"user_id": v0, "join_seq": v1})
-    return o, p
+def read_member_list(d: bytes, p: int) -> Tuple[Tuple[Member, ...], int]:
+    count, p = m.read_array(d, p)
+    items: List[Member] = []
+    for _ in range(count):
+        more = 0
+        if d[p] == 146:
+            p += 1
+        else:
+            more, p = m.read_fields(d, p, 2)
+        b = d[p]
+        if 160 <= b < 192:
+            e = p + b - 159
+            v0 = d[p + 1 : e].decode()
+            p = e
+        else:
+            v0, p = m.read_str(d, p)
+        v1 = d[p]
+        if v1 < 128:
+            p += 1
+        else:
+            v1, p = m.read_int(d, p)
+        if more > 0:
+            p = m.skip(d, p, more)
+        o = _new(Member)
+        _set(o, "__dict__", {"user_id": v0, "join_seq": v1})
+        items.append(o)
+    return tuple(items), p
 
 
 @dataclass(frozen=True)
@@ -1532,7 +1601,7 @@ def read_stats_reply(d: bytes, p: int) -> Tuple[StatsReply, int]:
         v10, p = m.read_int(d, p)
     v11, p = read_log_stats(d, p)
     v12, p = read_snapshot_stats(d, p)
-    v13, p = m.read_list(read_shard_stats, d, p)
+    v13, p = read_shard_stats_list(d, p)
     v14 = d[p]
     if v14 < 128:
         p += 1
@@ -1557,10 +1626,10 @@ def read_stats_reply(d: bytes, p: int) -> Tuple[StatsReply, int]:
         p = m.skip(d, p, more)
     o = _new(StatsReply)
     _set(o, "__dict__", {
-        "version": v0, "uptime_ms": v1, "chats": v2, "dissolved": v3, "users": v4, "memberships":
-        v5, "outbox": v6, "requests": v7, "errors": v8, "connections": v9, "memory_bytes": v10,
-        "log": v11, "snapshot": v12, "shards": v13, "memory_max_bytes": v14, "memory_full": v15,
-        "memory_live_bytes": v16, "memory_stale": v17,
+        "version": v0, "uptime_ms": v1, "chats": v2, "dissolved": v3, "users": v4,
+        "memberships": v5, "outbox": v6, "requests": v7, "errors": v8, "connections": v9,
+        "memory_bytes": v10, "log": v11, "snapshot": v12, "shards": v13, "memory_max_bytes":
+        v14, "memory_full": v15, "memory_live_bytes": v16, "memory_stale": v17,
     })
     return o, p
 
@@ -1625,8 +1694,8 @@ def read_export_reply(d: bytes, p: int) -> Tuple[ExportReply, int]:
         p += 1
     else:
         more, p = m.read_fields(d, p, 3)
-    v0, p = m.read_list(read_chat_line, d, p)
-    v1, p = m.read_list(read_member_line, d, p)
+    v0, p = read_chat_line_list(d, p)
+    v1, p = read_member_line_list(d, p)
     v2: Optional[str] = None
     if d[p] == 192:
         p += 1
@@ -1718,7 +1787,9 @@ def read_verify_reply(d: bytes, p: int) -> Tuple[VerifyReply, int]:
     if more > 0:
         p = m.skip(d, p, more)
     o = _new(VerifyReply)
-    _set(o, "__dict__", {"chats": v0, "members": v1, "rows": v2, "differences": v3, "items": v4})
+    _set(o, "__dict__", {
+        "chats": v0, "members": v1, "rows": v2, "differences": v3, "items": v4,
+    })
     return o, p
 
 
@@ -1826,8 +1897,9 @@ def read_event(d: bytes, p: int) -> Tuple[Event, int]:
         p = m.skip(d, p, more)
     o = _new(Event)
     _set(o, "__dict__", {
-        "offset": v0, "user_id": v1, "chat_id": v2, "op": v3, "last_sequence": v4, "last_time": v5,
-        "seq": v6, "is_top": v7, "is_mute": v8, "is_hide": v9, "marked_unread": v10, "status": v11,
+        "offset": v0, "user_id": v1, "chat_id": v2, "op": v3, "last_sequence": v4, "last_time":
+        v5, "seq": v6, "is_top": v7, "is_mute": v8, "is_hide": v9, "marked_unread": v10,
+        "status": v11,
     })
     return o, p
 
@@ -1857,7 +1929,7 @@ def read_cluster_reply(d: bytes, p: int) -> Tuple[ClusterReply, int]:
         p += 1
     else:
         more, p = m.read_fields(d, p, 5)
-    v0, p = m.read_list(read_cluster_member, d, p)
+    v0, p = read_cluster_member_list(d, p)
     v1 = d[p]
     if v1 < 128:
         p += 1
@@ -1934,7 +2006,7 @@ def read_list_reply(d: bytes, p: int) -> Tuple[ListReply, int]:
         p += 1
     else:
         more, p = m.read_fields(d, p, 2)
-    v0, p = m.read_list(read_row, d, p)
+    v0, p = read_row_list(d, p)
     v1: Optional[str] = None
     if d[p] == 192:
         p += 1
@@ -1961,7 +2033,7 @@ def read_detail_reply(d: bytes, p: int) -> Tuple[DetailReply, int]:
         p += 1
     else:
         more, p = m.read_fields(d, p, 1)
-    v0, p = m.read_list(read_chat, d, p)
+    v0, p = read_chat_list(d, p)
     if more > 0:
         p = m.skip(d, p, more)
     o = _new(DetailReply)
@@ -2097,7 +2169,7 @@ def read_mark_read_many_reply(d: bytes, p: int) -> Tuple[MarkReadManyReply, int]
         p += 1
     else:
         more, p = m.read_fields(d, p, 1)
-    v0, p = m.read_list(read_read_result, d, p)
+    v0, p = read_read_result_list(d, p)
     if more > 0:
         p = m.skip(d, p, more)
     o = _new(MarkReadManyReply)
@@ -2124,7 +2196,7 @@ def read_conversations_reply(d: bytes, p: int) -> Tuple[ConversationsReply, int]
         p += 1
     else:
         more, p = m.read_fields(d, p, 3)
-    v0, p = m.read_list(read_conversation, d, p)
+    v0, p = read_conversation_list(d, p)
     v1: Optional[str] = None
     if d[p] == 192:
         p += 1
@@ -2152,7 +2224,7 @@ def read_unread_reply(d: bytes, p: int) -> Tuple[UnreadReply, int]:
         p += 1
     else:
         more, p = m.read_fields(d, p, 1)
-    v0, p = m.read_list(read_unread_item, d, p)
+    v0, p = read_unread_item_list(d, p)
     if more > 0:
         p = m.skip(d, p, more)
     o = _new(UnreadReply)
@@ -2204,7 +2276,7 @@ def read_sync_reply(d: bytes, p: int) -> Tuple[SyncReply, int]:
     else:
         v3, p = m.read_str(d, p)
     v4, p = m.read_bool(d, p)
-    v5, p = m.read_list(read_sync_item, d, p)
+    v5, p = read_sync_item_list(d, p)
     if more > 0:
         p = m.skip(d, p, more)
     o = _new(SyncReply)
@@ -2315,6 +2387,9 @@ def read_advance_reply(d: bytes, p: int) -> Tuple[AdvanceReply, int]:
     v2 = d[p]
     if v2 < 128:
         p += 1
+    elif v2 == 207:
+        v2 = m.unpack_u64(d, p + 1)[0]
+        p += 9
     else:
         v2, p = m.read_int(d, p)
     if more > 0:
@@ -2444,7 +2519,7 @@ def read_members_reply(d: bytes, p: int) -> Tuple[MembersReply, int]:
         p += 1
     else:
         more, p = m.read_fields(d, p, 2)
-    v0, p = m.read_list(read_member, d, p)
+    v0, p = read_member_list(d, p)
     v1: Optional[str] = None
     if d[p] == 192:
         p += 1
