@@ -158,7 +158,7 @@ async def with_asyncio(address: str, makers: Dict[str, Callable[[int], bytes]]) 
 def main() -> None:
     round_of = [0]
     makers: Dict[str, Callable[[int], bytes]] = {
-        name: lambda count, data=frame(body): data * count for name, body in BODIES.items()
+        name: frame(body).__mul__ for name, body in BODIES.items()
     }
     makers["advance"] = lambda count: advance_frames(count, round_of)
     with Server(("--shards", "1", "--fsync", "never", "--log-level", "error")) as server:

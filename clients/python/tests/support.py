@@ -153,7 +153,7 @@ class FakeServer:
         if self.errors:
             raise self.errors[0]
 
-    def serve(self, *replies: Tuple[int, Any], **hello: Any) -> Handler:
+    def serve(self, *replies: Tuple[Any, Any], **hello: Any) -> Handler:
         """Greets, and gives each request one of the replies, as status and body. Then it ends the
         connection. `...` as status ends it at once, without a reply."""
 

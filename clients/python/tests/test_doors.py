@@ -79,7 +79,7 @@ class Doors(AsyncTest):
                 ({"tls": True}, "CERTIFICATE_VERIFY_FAILED"),
                 ({}, "TLS"),
             ):
-                client = AsyncClient(server.address, connect_timeout=2, **options)  # type: ignore[arg-type]
+                client = AsyncClient(server.address, connect_timeout=2, **options)
                 with self.assertRaises(CallError) as caught:
                     await client.connect()
                 self.assertIn(expected, str(caught.exception))

@@ -49,18 +49,19 @@ class Scenario(AsyncTest):
                     if case["command"] in ELSEWHERE:
                         continue
                     arguments = self.arguments(case, log)
-                    status, body = 200, None
+                    status: int = 200
+                    body: Any = None
                     try:
                         body = await getattr(client, self.method(case))(**arguments)
                     except CallError as error:
-                        status, body = error.status, None
+                        status = error.status
                         self.assertEqual(error.name, case["body"]["error"], case["name"])
                     self.assertEqual(status, case["status"], case["name"])
                     if status == 200 and case["body"]:
                         wrong = differences(case["compare"], case["body"], plain(body), varying)
                         self.assertEqual(list(wrong), [], case["name"])
                     if case["command"] == "sync":
-                        log = body.log  # type: ignore[attr-defined]
+                        log = body.log
                     done += 1
         self.assertGreater(done, 38)
 

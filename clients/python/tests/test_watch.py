@@ -53,7 +53,7 @@ def stream(*parts: Any, asked: Optional[List[Any]] = None) -> Any:
 
 class Streams(AsyncTest):
     async def take(self, watch: Any, count: int) -> List[str]:
-        found = []
+        found: List[str] = []
         while len(found) < count:
             one = await watch.next(5)
             self.assertIsNotNone(one)

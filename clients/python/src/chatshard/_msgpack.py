@@ -2,9 +2,9 @@
 has.
 
 The `read_...` functions take a buffer and a position, and return a value and the position behind
-it. They raise `WireError` for another type. At the end of the buffer they raise one of `READ_ERRORS`, or
-return a position behind the end, which the caller compares with the end of the frame. So nothing is
-allocated by a length that a server claims.
+it. They raise `WireError` for another type. At the end of the buffer they raise one of
+`READ_ERRORS`, or return a position behind the end, which the caller compares with the end of the
+frame. So nothing is allocated by a length that a server claims.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Starts `chatshard serve --ephemeral` for the tests of a user.
 
 The program is the one that the variable `CHATSHARD_BIN` names, else `chatshard` on the path. Its
-data are in a directory that it removes at its end.
+data are in a directory that it removes at its end. It ends with the process that started it.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Server:
         command = [self._binary or program(), "serve", "--ephemeral", *self._options]
         with tempfile.TemporaryFile() as said:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said
             )
             try:
                 doors = self._doors()
@@ -118,8 +118,9 @@ class Server:
             return
         process.kill()
         process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
 
     @property
     def pid(self) -> Optional[int]:
