@@ -1,0 +1,3 @@
+module chatshard.dev/go
+
+go 1.21
