@@ -54,7 +54,8 @@ type request struct {
 	reply     decodable
 }
 
-// Connect returns a client when a node has accepted it. The context bounds only Connect.
+// Connect returns a client when a node has accepted it. It tries again while no server listens, for
+// at most Options.CallTimeout or until the deadline of the context, which bounds only Connect.
 func Connect(ctx context.Context, options Options) (*Client, error) {
 	filled, err := options.withDefaults()
 	if err != nil {
@@ -170,6 +171,8 @@ type oneCall struct {
 	mayBeApplied bool
 	// isHop is set if the attempt before went to a node that names another one as the active.
 	isHop bool
+	// last is the error of the attempt before.
+	last *Error
 }
 
 func (o *oneCall) run() *Error {
@@ -178,6 +181,11 @@ func (o *oneCall) run() *Error {
 		from, err := o.hooked()
 		if err == nil {
 			return nil
+		}
+		if o.last != nil && err.Outcome == NotApplied && isContext(err.cause) {
+			// The attempt before says more than that the time was over before this one was sent.
+			o.last.cause = errors.Join(err.cause, o.last.cause)
+			return o.final(o.last)
 		}
 		if err.Outcome == Unknown && o.request.command.isRead {
 			err.Outcome = NotApplied
@@ -191,6 +199,7 @@ func (o *oneCall) run() *Error {
 		if !mayGoOn {
 			return o.final(err)
 		}
+		o.last = err
 		if !isAtOnce {
 			if over := o.pauses.wait(&o.wait); over != nil {
 				err.cause = errors.Join(over, err.cause)
@@ -268,7 +277,8 @@ func (c *Client) learn(from *node, err *Error, o *oneCall) (mayGoOn, isAtOnce bo
 	case err.Status == statusUnavailable, err.isUnreachable():
 		c.moveOn(from, "", false)
 	}
-	if isContext(err.cause) || errors.Is(err.cause, ErrClosed) || errors.Is(err.cause, ErrTooManyCalls) {
+	isFinal := isContext(err.cause) || errors.Is(err.cause, ErrClosed) || errors.Is(err.cause, ErrTooManyCalls)
+	if isFinal || err.isUnreachable() && isForeign(err) && c.route.isAlone() {
 		return false, false
 	}
 	return (o.request.command.isRead || o.request.hasKey) && err.mayRepeat(), false

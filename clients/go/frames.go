@@ -3,6 +3,7 @@ package chatshard
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -20,9 +21,9 @@ const (
 
 var (
 	errServerClosed = errors.New("the server closed the connection")
-	errHTTP         = errors.New("an HTTP server listens there; name the address of the TCP door, " +
+	errHTTP         = foreignError("an HTTP server listens there; name the address of the TCP door, " +
 		"whose port is 7700 unless it was changed")
-	errWantsTLS = errors.New("the server speaks TLS; set Options.TLS")
+	errWantsTLS = foreignError("the server speaks TLS; set Options.TLS")
 	// longAgo as a deadline ends what waits for a socket.
 	longAgo = time.Unix(1, 0)
 )
@@ -108,7 +109,23 @@ func foreign(have []byte, length uint64) error {
 	case bytes.HasPrefix(have, []byte{0x15, 3}):
 		return errWantsTLS
 	}
-	return fmt.Errorf("not chatshard, or damaged: a frame has a length of %d", length)
+	return foreignError(fmt.Sprintf("not chatshard, or damaged: a frame has a length of %d", length))
+}
+
+// A foreignError says that another program or another version listens there.
+type foreignError string
+
+func (e foreignError) Error() string {
+	return string(e)
+}
+
+// isForeign reports whether it is useless to connect again. A server without TLS, or with another
+// certificate, is foreign too.
+func isForeign(err error) bool {
+	var foreign foreignError
+	var noTLS tls.RecordHeaderError
+	var unverified *tls.CertificateVerificationError
+	return errors.As(err, &foreign) || errors.As(err, &noTLS) || errors.As(err, &unverified)
 }
 
 // A replyHead is the beginning of a reply.
@@ -240,8 +257,8 @@ func (l *link) sayHello(o *Options, shard int) error {
 		return err
 	}
 	if l.hello.Server != "chatshard" || l.hello.Protocol != protocolVersion {
-		return fmt.Errorf("a %q with protocol %d listens there, and this client speaks protocol %d",
-			l.hello.Server, l.hello.Protocol, protocolVersion)
+		return foreignError(fmt.Sprintf("a %q with protocol %d listens there, and this client speaks protocol %d",
+			l.hello.Server, l.hello.Protocol, protocolVersion))
 	}
 	return nil
 }

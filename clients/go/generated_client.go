@@ -4,12 +4,12 @@ package chatshard
 
 import "context"
 
-// Ping: does nothing; its reply shows that the node works.
+// Ping does nothing; its reply shows that the node works.
 func (c *Client) Ping(ctx context.Context) error {
 	return c.call(ctx, request{command: &commandPing, arguments: noArguments{}, reply: noFields{}})
 }
 
-// Stats: counts and sizes of the node.
+// Stats returns counts and sizes of the node.
 func (c *Client) Stats(ctx context.Context) (*StatsReply, error) {
 	reply := new(StatsReply)
 	if err := c.call(ctx, request{command: &commandStats, arguments: noArguments{}, reply: reply}); err != nil {
@@ -18,7 +18,7 @@ func (c *Client) Stats(ctx context.Context) (*StatsReply, error) {
 	return reply, nil
 }
 
-// Snapshot: writes a snapshot now, and replies when its file is published.
+// Snapshot writes a snapshot now, and replies when its file is published.
 func (c *Client) Snapshot(ctx context.Context) (*SnapshotReply, error) {
 	reply := new(SnapshotReply)
 	if err := c.call(ctx, request{command: &commandSnapshot, arguments: noArguments{}, reply: reply}); err != nil {
@@ -27,7 +27,7 @@ func (c *Client) Snapshot(ctx context.Context) (*SnapshotReply, error) {
 	return reply, nil
 }
 
-// Export: a page of all chats and members, in the form that `import` takes.
+// Export returns a page of all chats and members, in the form that `import` takes.
 func (c *Client) Export(ctx context.Context, args ExportArgs) (*ExportReply, error) {
 	reply := new(ExportReply)
 	if err := c.call(ctx, request{command: &commandExport, arguments: &args, reply: reply}); err != nil {
@@ -36,7 +36,7 @@ func (c *Client) Export(ctx context.Context, args ExportArgs) (*ExportReply, err
 	return reply, nil
 }
 
-// Import: stores chats and members as they come from an export.
+// Import stores chats and members as they come from an export.
 func (c *Client) Import(ctx context.Context, args ImportArgs) (*ImportReply, error) {
 	if args.IdempotencyKey == "" {
 		args.IdempotencyKey = c.newKey()
@@ -48,7 +48,7 @@ func (c *Client) Import(ctx context.Context, args ImportArgs) (*ImportReply, err
 	return reply, nil
 }
 
-// Verify: recounts all figures that are kept incrementally, and names each difference.
+// Verify recounts all figures that are kept incrementally, and names each difference.
 func (c *Client) Verify(ctx context.Context) (*VerifyReply, error) {
 	reply := new(VerifyReply)
 	if err := c.call(ctx, request{command: &commandVerify, arguments: noArguments{}, reply: reply}); err != nil {
@@ -57,7 +57,7 @@ func (c *Client) Verify(ctx context.Context) (*VerifyReply, error) {
 	return reply, nil
 }
 
-// Cluster: the members of the journal, as far as this node knows them.
+// Cluster returns the members of the journal, as far as this node knows them.
 func (c *Client) Cluster(ctx context.Context) (*ClusterReply, error) {
 	reply := new(ClusterReply)
 	if err := c.call(ctx, request{command: &commandCluster, arguments: noArguments{}, reply: reply}); err != nil {
@@ -66,7 +66,7 @@ func (c *Client) Cluster(ctx context.Context) (*ClusterReply, error) {
 	return reply, nil
 }
 
-// Handover: the active releases the journal, and a standby takes over.
+// Handover asks for a handover: the active releases the journal, and a standby takes over.
 func (c *Client) Handover(ctx context.Context, args HandoverArgs) (*HandoverReply, error) {
 	reply := new(HandoverReply)
 	if err := c.call(ctx, request{command: &commandHandover, arguments: &args, reply: reply}); err != nil {
@@ -75,7 +75,7 @@ func (c *Client) Handover(ctx context.Context, args HandoverArgs) (*HandoverRepl
 	return reply, nil
 }
 
-// List: a user's rows, pinned first, then newest-joined first.
+// List returns a user's rows, pinned first, then newest-joined first.
 func (c *Client) List(ctx context.Context, args ListArgs) (*ListReply, error) {
 	reply := new(ListReply)
 	if err := c.call(ctx, request{command: &commandList, key: args.UserID, arguments: &args, reply: reply}); err != nil {
@@ -84,7 +84,7 @@ func (c *Client) List(ctx context.Context, args ListArgs) (*ListReply, error) {
 	return reply, nil
 }
 
-// Detail: details of chats, by id.
+// Detail returns details of chats, by id.
 func (c *Client) Detail(ctx context.Context, args DetailArgs) (*DetailReply, error) {
 	reply := new(DetailReply)
 	if err := c.call(ctx, request{command: &commandDetail, key: firstOf(args.UserID, firstOf(args.IDs...)), arguments: &args, reply: reply}); err != nil {
@@ -93,7 +93,7 @@ func (c *Client) Detail(ctx context.Context, args DetailArgs) (*DetailReply, err
 	return reply, nil
 }
 
-// Delete: removes chats from a user's list until their next message.
+// Delete removes chats from a user's list until their next message.
 func (c *Client) Delete(ctx context.Context, args DeleteArgs) error {
 	if args.IdempotencyKey == "" {
 		args.IdempotencyKey = c.newKey()
@@ -101,7 +101,7 @@ func (c *Client) Delete(ctx context.Context, args DeleteArgs) error {
 	return c.call(ctx, request{command: &commandDelete, key: args.UserID, hasKey: args.IdempotencyKey != "", arguments: &args, reply: noReply{}})
 }
 
-// SetFlags: sets a row's flags.
+// SetFlags sets a row's flags.
 func (c *Client) SetFlags(ctx context.Context, args SetFlagsArgs) (*SetFlagsReply, error) {
 	if args.IdempotencyKey == "" {
 		args.IdempotencyKey = c.newKey()
@@ -113,7 +113,7 @@ func (c *Client) SetFlags(ctx context.Context, args SetFlagsArgs) (*SetFlagsRepl
 	return reply, nil
 }
 
-// Touch: sets `last_online_time`.
+// Touch sets `last_online_time`.
 func (c *Client) Touch(ctx context.Context, args TouchArgs) (*TouchReply, error) {
 	if args.IdempotencyKey == "" {
 		args.IdempotencyKey = c.newKey()
@@ -125,7 +125,7 @@ func (c *Client) Touch(ctx context.Context, args TouchArgs) (*TouchReply, error)
 	return reply, nil
 }
 
-// Clear: hides a chat's history from a user; the row stays.
+// Clear hides a chat's history from a user; the row stays.
 func (c *Client) Clear(ctx context.Context, args ClearArgs) (*ClearReply, error) {
 	if args.IdempotencyKey == "" {
 		args.IdempotencyKey = c.newKey()
@@ -137,7 +137,7 @@ func (c *Client) Clear(ctx context.Context, args ClearArgs) (*ClearReply, error)
 	return reply, nil
 }
 
-// MarkRead: raises a read position.
+// MarkRead raises a read position.
 func (c *Client) MarkRead(ctx context.Context, args MarkReadArgs) (*MarkReadReply, error) {
 	if args.IdempotencyKey == "" {
 		args.IdempotencyKey = c.newKey()
@@ -149,7 +149,7 @@ func (c *Client) MarkRead(ctx context.Context, args MarkReadArgs) (*MarkReadRepl
 	return reply, nil
 }
 
-// MarkReadMany: raises read positions of several chats.
+// MarkReadMany raises read positions of several chats.
 func (c *Client) MarkReadMany(ctx context.Context, args MarkReadManyArgs) (*MarkReadManyReply, error) {
 	if args.IdempotencyKey == "" {
 		args.IdempotencyKey = c.newKey()
@@ -161,7 +161,7 @@ func (c *Client) MarkReadMany(ctx context.Context, args MarkReadManyArgs) (*Mark
 	return reply, nil
 }
 
-// Conversations: a page of a user's conversations: rows with their chats and unread counts.
+// Conversations returns a page of a user's conversations: rows with their chats and unread counts.
 func (c *Client) Conversations(ctx context.Context, args ConversationsArgs) (*ConversationsReply, error) {
 	reply := new(ConversationsReply)
 	if err := c.call(ctx, request{command: &commandConversations, key: args.UserID, arguments: &args, reply: reply}); err != nil {
@@ -170,7 +170,7 @@ func (c *Client) Conversations(ctx context.Context, args ConversationsArgs) (*Co
 	return reply, nil
 }
 
-// Unread: unread totals of many users.
+// Unread returns unread totals of many users.
 func (c *Client) Unread(ctx context.Context, args UnreadArgs) (*UnreadReply, error) {
 	reply := new(UnreadReply)
 	if err := c.call(ctx, request{command: &commandUnread, key: firstOf(args.UserIDs...), arguments: &args, reply: reply}); err != nil {
@@ -179,7 +179,7 @@ func (c *Client) Unread(ctx context.Context, args UnreadArgs) (*UnreadReply, err
 	return reply, nil
 }
 
-// Sync: a user's changes since a version.
+// Sync returns a user's changes since a version.
 func (c *Client) Sync(ctx context.Context, args SyncArgs) (*SyncReply, error) {
 	reply := new(SyncReply)
 	if err := c.call(ctx, request{command: &commandSync, key: args.UserID, arguments: &args, reply: reply}); err != nil {
@@ -188,7 +188,7 @@ func (c *Client) Sync(ctx context.Context, args SyncArgs) (*SyncReply, error) {
 	return reply, nil
 }
 
-// Explain: explains why a chat is listed and unread as it is.
+// Explain explains why a chat is listed and unread as it is.
 func (c *Client) Explain(ctx context.Context, args ExplainArgs) (*ExplainReply, error) {
 	reply := new(ExplainReply)
 	if err := c.call(ctx, request{command: &commandExplain, key: args.UserID, arguments: &args, reply: reply}); err != nil {
@@ -197,7 +197,7 @@ func (c *Client) Explain(ctx context.Context, args ExplainArgs) (*ExplainReply, 
 	return reply, nil
 }
 
-// EraseUser: removes every trace of a user.
+// EraseUser removes every trace of a user.
 func (c *Client) EraseUser(ctx context.Context, args EraseUserArgs) (*EraseUserReply, error) {
 	if args.IdempotencyKey == "" {
 		args.IdempotencyKey = c.newKey()
@@ -209,7 +209,7 @@ func (c *Client) EraseUser(ctx context.Context, args EraseUserArgs) (*EraseUserR
 	return reply, nil
 }
 
-// Advance: raises a chat's sequence, or hands out the next ones.
+// Advance raises a chat's sequence, or hands out the next ones.
 func (c *Client) Advance(ctx context.Context, args AdvanceArgs) (*AdvanceReply, error) {
 	if args.IdempotencyKey == "" {
 		args.IdempotencyKey = c.newKey()
@@ -221,7 +221,7 @@ func (c *Client) Advance(ctx context.Context, args AdvanceArgs) (*AdvanceReply, 
 	return reply, nil
 }
 
-// Create: creates a chat and its members.
+// Create creates a chat and its members.
 func (c *Client) Create(ctx context.Context, args CreateArgs) (*CreateReply, error) {
 	if args.IdempotencyKey == "" {
 		args.IdempotencyKey = c.newKey()
@@ -233,7 +233,7 @@ func (c *Client) Create(ctx context.Context, args CreateArgs) (*CreateReply, err
 	return reply, nil
 }
 
-// AddMembers: adds members to a chat.
+// AddMembers adds members to a chat.
 func (c *Client) AddMembers(ctx context.Context, args AddMembersArgs) (*AddMembersReply, error) {
 	if args.IdempotencyKey == "" {
 		args.IdempotencyKey = c.newKey()
@@ -245,7 +245,7 @@ func (c *Client) AddMembers(ctx context.Context, args AddMembersArgs) (*AddMembe
 	return reply, nil
 }
 
-// RemoveMembers: removes members from a chat.
+// RemoveMembers removes members from a chat.
 func (c *Client) RemoveMembers(ctx context.Context, args RemoveMembersArgs) (*RemoveMembersReply, error) {
 	if args.IdempotencyKey == "" {
 		args.IdempotencyKey = c.newKey()
@@ -257,7 +257,7 @@ func (c *Client) RemoveMembers(ctx context.Context, args RemoveMembersArgs) (*Re
 	return reply, nil
 }
 
-// Members: a chat's members.
+// Members returns a chat's members.
 func (c *Client) Members(ctx context.Context, args MembersArgs) (*MembersReply, error) {
 	reply := new(MembersReply)
 	if err := c.call(ctx, request{command: &commandMembers, key: args.ChatID, arguments: &args, reply: reply}); err != nil {
@@ -266,7 +266,7 @@ func (c *Client) Members(ctx context.Context, args MembersArgs) (*MembersReply, 
 	return reply, nil
 }
 
-// SetStatus: enables or disables a chat.
+// SetStatus enables or disables a chat.
 func (c *Client) SetStatus(ctx context.Context, args SetStatusArgs) (*SetStatusReply, error) {
 	if args.IdempotencyKey == "" {
 		args.IdempotencyKey = c.newKey()
@@ -278,7 +278,7 @@ func (c *Client) SetStatus(ctx context.Context, args SetStatusArgs) (*SetStatusR
 	return reply, nil
 }
 
-// Dissolve: ends a chat for good; its id is never used again.
+// Dissolve ends a chat for good; its id is never used again.
 func (c *Client) Dissolve(ctx context.Context, args DissolveArgs) error {
 	if args.IdempotencyKey == "" {
 		args.IdempotencyKey = c.newKey()

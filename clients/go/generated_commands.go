@@ -195,7 +195,7 @@ type ImportArgs struct {
 	// Whether to accept lines for chats and memberships that exist; the larger sequence of both
 	// stays.
 	Merge bool
-	// Makes a retry safe; see [`IdempotencyKey`].
+	// Makes a repeat safe. If it is empty, the client makes one, unless Options.NoKeys is set.
 	IdempotencyKey string
 }
 
@@ -502,7 +502,7 @@ type DeleteArgs struct {
 	IDs []string
 	// The newest sequence that the user saw; if absent, the last sequence of each chat.
 	UpTo *uint64
-	// Makes a retry safe; see [`IdempotencyKey`].
+	// Makes a repeat safe. If it is empty, the client makes one, unless Options.NoKeys is set.
 	IdempotencyKey string
 }
 
@@ -528,7 +528,7 @@ type SetFlagsArgs struct {
 	IsHide *bool
 	// Marks the chat as unread (1) or takes the mark away (0); the read position stays.
 	MarkedUnread *bool
-	// Makes a retry safe; see [`IdempotencyKey`].
+	// Makes a repeat safe. If it is empty, the client makes one, unless Options.NoKeys is set.
 	IdempotencyKey string
 	// The command needs the row to have this version; otherwise it fails with 409.
 	IfVersion *uint64
@@ -570,7 +570,7 @@ type TouchArgs struct {
 	ChatIDs []string
 	// When the user was online; the server's time if absent. A row keeps a later time that it has.
 	Time time.Time
-	// Makes a retry safe; see [`IdempotencyKey`].
+	// Makes a repeat safe. If it is empty, the client makes one, unless Options.NoKeys is set.
 	IdempotencyKey string
 }
 
@@ -600,7 +600,7 @@ type ClearArgs struct {
 	UserID string
 	// The chat of the row. Required.
 	ChatID string
-	// Makes a retry safe; see [`IdempotencyKey`].
+	// Makes a repeat safe. If it is empty, the client makes one, unless Options.NoKeys is set.
 	IdempotencyKey string
 	// The command needs the row to have this version; otherwise it fails with 409.
 	IfVersion *uint64
@@ -635,7 +635,7 @@ type MarkReadArgs struct {
 	// The new read position, at most the chat's last sequence. If it is not above the stored one,
 	// nothing changes. Required.
 	Seq uint64
-	// Makes a retry safe; see [`IdempotencyKey`].
+	// Makes a repeat safe. If it is empty, the client makes one, unless Options.NoKeys is set.
 	IdempotencyKey string
 	// The command needs the row to have this version; otherwise it fails with 409.
 	IfVersion *uint64
@@ -671,7 +671,7 @@ type MarkReadManyArgs struct {
 	UserID string
 	// The chats and their read positions; each chat at most once. At most 1000 items. Required.
 	Items []ReadItem
-	// Makes a retry safe; see [`IdempotencyKey`].
+	// Makes a repeat safe. If it is empty, the client makes one, unless Options.NoKeys is set.
 	IdempotencyKey string
 }
 
@@ -856,7 +856,7 @@ func (r *ExplainReply) decode(d *decoder) {
 type EraseUserArgs struct {
 	// The user, of whom no trace remains. Required.
 	UserID string
-	// Makes a retry safe; see [`IdempotencyKey`].
+	// Makes a repeat safe. If it is empty, the client makes one, unless Options.NoKeys is set.
 	IdempotencyKey string
 }
 
@@ -894,7 +894,7 @@ type AdvanceArgs struct {
 	SenderID string
 	// Allows `to` to be more than 1 000 000 ahead of the chat's sequence.
 	Force bool
-	// Makes a retry safe; see [`IdempotencyKey`].
+	// Makes a repeat safe. If it is empty, the client makes one, unless Options.NoKeys is set.
 	IdempotencyKey string
 	// The command needs the chat to have this version; otherwise it fails with 409.
 	IfVersion *uint64
@@ -945,7 +945,7 @@ type CreateArgs struct {
 	CreatedAt time.Time
 	// The first members; exactly two for a single chat. At most 10000 items. Required.
 	UserIDs []string
-	// Makes a retry safe; see [`IdempotencyKey`].
+	// Makes a repeat safe. If it is empty, the client makes one, unless Options.NoKeys is set.
 	IdempotencyKey string
 }
 
@@ -985,7 +985,7 @@ type AddMembersArgs struct {
 	// The users who join. Users who are members already stay as they are. At most 10000 items.
 	// Required.
 	UserIDs []string
-	// Makes a retry safe; see [`IdempotencyKey`].
+	// Makes a repeat safe. If it is empty, the client makes one, unless Options.NoKeys is set.
 	IdempotencyKey string
 	// The command needs the chat to have this version; otherwise it fails with 409.
 	IfVersion *uint64
@@ -1020,7 +1020,7 @@ type RemoveMembersArgs struct {
 	ChatID string
 	// The users who leave. Users who are not members are ignored. At most 10000 items. Required.
 	UserIDs []string
-	// Makes a retry safe; see [`IdempotencyKey`].
+	// Makes a repeat safe. If it is empty, the client makes one, unless Options.NoKeys is set.
 	IdempotencyKey string
 	// The command needs the chat to have this version; otherwise it fails with 409.
 	IfVersion *uint64
@@ -1087,7 +1087,7 @@ type SetStatusArgs struct {
 	ChatID string
 	// The new status: 1 normal, 2 disabled. Required.
 	Status ChatStatus
-	// Makes a retry safe; see [`IdempotencyKey`].
+	// Makes a repeat safe. If it is empty, the client makes one, unless Options.NoKeys is set.
 	IdempotencyKey string
 	// The command needs the chat to have this version; otherwise it fails with 409.
 	IfVersion *uint64
@@ -1117,7 +1117,7 @@ func (r *SetStatusReply) decode(d *decoder) {
 type DissolveArgs struct {
 	// The chat's id. Required.
 	ChatID string
-	// Makes a retry safe; see [`IdempotencyKey`].
+	// Makes a repeat safe. If it is empty, the client makes one, unless Options.NoKeys is set.
 	IdempotencyKey string
 	// The command needs the chat to have this version; otherwise it fails with 409.
 	IfVersion *uint64

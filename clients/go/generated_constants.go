@@ -26,68 +26,68 @@ const (
 // The errors of the protocol. Errors of calls match them with errors.Is.
 var (
 	// ErrInvalidArgument is 400: An argument has a wrong type, id or range, or the command is
-	// unknown..
+	// unknown.
 	ErrInvalidArgument error = &statusError{statusInvalidArgument, "invalid_argument"}
 	// ErrUnauthenticated is 401: Credentials are missing, wrong or no longer good, or the first
-	// frame is not `hello`..
+	// frame is not `hello`.
 	ErrUnauthenticated error = &statusError{statusUnauthenticated, "unauthenticated"}
-	// ErrPermissionDenied is 403: The credentials of the caller do not allow the command..
+	// ErrPermissionDenied is 403: The credentials of the caller do not allow the command.
 	ErrPermissionDenied error = &statusError{statusPermissionDenied, "permission_denied"}
-	// ErrNotFound is 404: The chat, membership or watch that the command needs does not exist..
+	// ErrNotFound is 404: The chat, membership or watch that the command needs does not exist.
 	ErrNotFound error = &statusError{statusNotFound, "not_found"}
 	// ErrConflict is 409: An id or an idempotency key came before with other content, a version
-	// differs, or an offset is not kept..
+	// differs, or an offset is not kept.
 	ErrConflict error = &statusError{statusConflict, "conflict"}
-	// ErrGone is 410: The chat was dissolved..
+	// ErrGone is 410: The chat was dissolved.
 	ErrGone error = &statusError{statusGone, "gone"}
-	// ErrTooLarge is 413: A frame, a list or a reply exceeds its limit..
+	// ErrTooLarge is 413: A frame, a list or a reply exceeds its limit.
 	ErrTooLarge error = &statusError{statusTooLarge, "too_large"}
 	// ErrMoved is 421: This node is not the active of its journal, and applied nothing. The error
-	// names the active, if it is known..
+	// names the active, if it is known.
 	ErrMoved error = &statusError{statusMoved, "moved"}
-	// ErrDisabled is 423: An `advance` reached a disabled chat..
+	// ErrDisabled is 423: An `advance` reached a disabled chat.
 	ErrDisabled error = &statusError{statusDisabled, "disabled"}
 	// ErrBusy is 429: A queue or a budget is full. Nothing was applied; the client may retry
-	// later..
+	// later.
 	ErrBusy error = &statusError{statusBusy, "busy"}
 	// ErrUnavailable is 503: The node starts or stops, its disk or memory is full, or its log is
-	// poisoned. The message says whether the command was applied, if the node knows..
+	// poisoned. The message says whether the command was applied, if the node knows.
 	ErrUnavailable error = &statusError{statusUnavailable, "unavailable"}
 )
 
 // What happened, in Event.Op. A newer server may have more.
 const (
 	// OpHeartbeat: No change for a while, though the offset may have moved. A stream also begins
-	// with one..
+	// with one.
 	OpHeartbeat = "heartbeat"
-	// OpCreate: A chat was created or imported..
+	// OpCreate: A chat was created or imported.
 	OpCreate = "create"
-	// OpAdvance: A chat's sequence rose; `user_id` is the sender, if known..
+	// OpAdvance: A chat's sequence rose; `user_id` is the sender, if known.
 	OpAdvance = "advance"
-	// OpStatus: A chat was enabled or disabled..
+	// OpStatus: A chat was enabled or disabled.
 	OpStatus = "status"
-	// OpDissolve: A chat was dissolved, for good..
+	// OpDissolve: A chat was dissolved, for good.
 	OpDissolve = "dissolve"
-	// OpJoin: A user became a member..
+	// OpJoin: A user became a member.
 	OpJoin = "join"
-	// OpLeave: A user is no longer a member..
+	// OpLeave: A user is no longer a member.
 	OpLeave = "leave"
-	// OpDelete: A user deleted a chat..
+	// OpDelete: A user deleted a chat.
 	OpDelete = "delete"
-	// OpReturn: A message brought a deleted chat back to a user..
+	// OpReturn: A message brought a deleted chat back to a user.
 	OpReturn = "return"
-	// OpImport: A user's row was imported..
+	// OpImport: A user's row was imported.
 	OpImport = "import"
-	// OpRead: A user's read position rose..
+	// OpRead: A user's read position rose.
 	OpRead = "read"
-	// OpFlags: A user set flags of a row..
+	// OpFlags: A user set flags of a row.
 	OpFlags = "flags"
-	// OpClear: A user cleared a chat's history..
+	// OpClear: A user cleared a chat's history.
 	OpClear = "clear"
-	// OpErase: Every trace of a user was removed..
+	// OpErase: Every trace of a user was removed.
 	OpErase = "erase"
 	// OpSent: The node learned late of a message that the user sent. All messages up to it count
-	// as read for the user; the chat's sequence stays..
+	// as read for the user; the chat's sequence stays.
 	OpSent = "sent"
 )
 

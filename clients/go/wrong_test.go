@@ -1,0 +1,230 @@
+package chatshard
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// connectError connects with little time, and returns the error.
+func connectFails(t *testing.T, options Options) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(background, 500*time.Millisecond)
+	defer cancel()
+	options.ConnectTimeout = 300 * time.Millisecond
+	began := time.Now()
+	client, err := Connect(ctx, options)
+	if err == nil {
+		client.Close()
+		t.Fatal("it connected")
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if !errors.Is(err, ErrNotApplied) && !errors.Is(err, ErrRefused) {
+		t.Error(err)
+	}
+	return err
+}
+
+func expect(t *testing.T, err error, text string) {
+	t.Helper()
+	if !strings.Contains(fmt.Sprint(err), text) {
+		t.Errorf("%v\nhas not: %s", err, text)
+	}
+}
+
+func TestNoServer(t *testing.T) {
+	expect(t, connectFails(t, Options{Addresses: []string{freeAddress(t)}}), "refused")
+	expect(t, connectFails(t, Options{Addresses: []string{"nowhere"}}), "write HOST:PORT or unix:PATH")
+	expect(t, connectFails(t, Options{Addresses: []string{"unix:/nowhere/socket"}}), "no such file")
+}
+
+func TestHTTPServer(t *testing.T) {
+	f := serveFake(t, func(p *peer) {
+		io.WriteString(p.socket, "HTTP/1.1 400 Bad Request\r\n\r\n")
+		io.Copy(io.Discard, p.socket)
+	})
+	expect(t, connectFails(t, Options{Addresses: []string{f.address}}), "an HTTP server listens there")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.NotFoundHandler()}
+	go server.Serve(listener)
+	defer server.Close()
+	connectFails(t, Options{Addresses: []string{listener.Addr().String()}})
+}
+
+func TestServerWithTLSAndWithout(t *testing.T) {
+	f := serveFake(t, func(p *peer) {
+		p.request()
+		p.socket.Write([]byte{0x15, 3, 3, 0, 2, 2, 10})
+	})
+	expect(t, connectFails(t, Options{Addresses: []string{f.address}}), "the server speaks TLS")
+	plain := serveFake(t, func(p *peer) {
+		p.error(0, statusUnauthenticated, "unauthenticated", "the first request must be hello")
+	})
+	expect(t, connectFails(t, Options{Addresses: []string{plain.address}, TLS: &tls.Config{}}), "TLS: ")
+}
+
+func TestGarbage(t *testing.T) {
+	seed := time.Now().UnixNano()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewSource(seed))
+	for i := 0; i < 10; i++ {
+		noise := make([]byte, 100+random.Intn(1000))
+		random.Read(noise)
+		noise[0] |= 0x80
+		f := serveFake(t, func(p *peer) {
+			p.request()
+			p.socket.Write(noise)
+		})
+		expect(t, connectFails(t, Options{Addresses: []string{f.address}}), "not chatshard, or damaged")
+	}
+}
+
+func TestSilentSlowAndEndingServers(t *testing.T) {
+	silent := serveFake(t, func(p *peer) { io.Copy(io.Discard, p.socket) })
+	expect(t, connectFails(t, Options{Addresses: []string{silent.address}}), "no reply to hello within 300ms")
+	slow := serveFake(t, func(p *peer) {
+		for i := 0; i < 100; i++ {
+			p.socket.Write([]byte{0})
+			if i == 2 {
+				p.socket.Write([]byte{100})
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	})
+	expect(t, connectFails(t, Options{Addresses: []string{slow.address}}), "no reply to hello within 300ms")
+	ending := serveFake(t, func(p *peer) { p.request() })
+	expect(t, connectFails(t, Options{Addresses: []string{ending.address}}), "the server closed the connection")
+	half := serveFake(t, func(p *peer) {
+		p.request()
+		p.socket.Write([]byte{0, 0, 0, 100, 0x93, 1})
+	})
+	expect(t, connectFails(t, Options{Addresses: []string{half.address}}), "the server closed the connection")
+}
+
+func TestOtherServersAndRefusals(t *testing.T) {
+	other := serveFake(t, func(p *peer) {
+		h, _ := p.request()
+		p.reply(h.id, statusOK, func(e *encoder) {
+			e.array(12)
+			e.text("chatshard")
+			e.text("9.0.0")
+			for _, n := range []uint64{2, 1, 4096, 0, 0} {
+				e.uint(n)
+			}
+			e.array(0)
+			e.text("active")
+			e.text("")
+			e.uint(1)
+			e.uint(2)
+		})
+	})
+	expect(t, connectFails(t, Options{Addresses: []string{other.address}}), "with protocol 2")
+	refusing := serveFake(t, func(p *peer) {
+		h, _ := p.request()
+		p.error(h.id, statusUnauthenticated, "unauthenticated", "hello: the token is missing or wrong")
+	})
+	err := connectFails(t, Options{Addresses: []string{refusing.address}})
+	if !errors.Is(err, ErrUnauthenticated) || !errors.Is(err, ErrRefused) || refusing.connections.Load() != 1 {
+		t.Error(err, refusing.connections.Load())
+	}
+	full := serveFake(t, func(p *peer) { p.error(0, statusBusy, "busy", "too many connections; try again later") })
+	err = connectFails(t, Options{Addresses: []string{full.address}})
+	if !errors.Is(err, ErrBusy) || !errors.Is(err, ErrNotApplied) || full.connections.Load() < 2 {
+		t.Error(err, full.connections.Load())
+	}
+}
+
+// Each reply ends the connection, with an error that says why. The call is not known to be applied.
+func TestWrongRepliesEndTheConnection(t *testing.T) {
+	deep := func(e *encoder) {
+		for i := 0; i < 2000; i++ {
+			e.array(1)
+		}
+	}
+	for name, one := range map[string]struct {
+		body func(e *encoder)
+		text string
+	}{
+		"a wrong type":    {func(e *encoder) { e.text("no array") }, "an array is expected"},
+		"too few fields":  {func(e *encoder) { e.array(1); e.uint(1) }, "1 items instead of 3"},
+		"a wrong field":   {func(e *encoder) { e.array(3); e.uint(1); e.boolean(true); e.uint(1) }, "an integer is expected"},
+		"a huge number":   {func(e *encoder) { e.array(3); e.uint(1 << 60) }, "is over the largest value"},
+		"a claimed array": {func(e *encoder) { e.bytes = append(e.bytes, formArr32, 0xff, 0xff, 0xff, 0xff) }, "ends too early"},
+		"a deep array":    {func(e *encoder) { e.array(4); e.uint(1); e.uint(1); e.uint(1); deep(e) }, "nested too deep"},
+		"a map":           {func(e *encoder) { e.array(4); e.uint(1); e.uint(1); e.uint(1); e.bytes = append(e.bytes, 0x80) }, "form 0x80"},
+		"bytes behind":    {func(e *encoder) { e.array(3); e.uint(1); e.uint(1); e.uint(1); e.uint(1) }, "bytes behind its end"},
+	} {
+		f := serveFake(t, func(p *peer) {
+			p.hello()
+			if h, ok := p.pong(); ok {
+				p.reply(h.id, statusOK, one.body)
+				io.Copy(io.Discard, p.socket)
+			}
+		})
+		client := connectTo(t, Options{Addresses: []string{f.address}, NoKeys: true})
+		_, err := client.Advance(background, AdvanceArgs{ChatID: "c", Allocate: 1})
+		if !errors.Is(err, ErrUnknown) {
+			t.Errorf("%s: %v", name, err)
+		}
+		expect(t, err, one.text)
+		// The next call has a new connection.
+		if err := client.Ping(background); err != nil || f.connections.Load() != 2 {
+			t.Errorf("%s: %v, %d connections", name, err, f.connections.Load())
+		}
+	}
+}
+
+func TestReplyToNoRequestEndsTheConnection(t *testing.T) {
+	f := serveFake(t, func(p *peer) {
+		p.hello()
+		if _, ok := p.pong(); ok {
+			p.done(4711)
+			io.Copy(io.Discard, p.socket)
+		}
+	})
+	client := connectTo(t, Options{Addresses: []string{f.address}, NoKeys: true})
+	expect(t, client.Delete(background, DeleteArgs{UserID: "u"}), "a reply to no open request")
+}
+
+// Random changes of good replies never hang or panic, and allocate little.
+func TestDamagedRepliesAreErrorsOrReplies(t *testing.T) {
+	v := readVectors(t)
+	seed := time.Now().UnixNano()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewSource(seed))
+	rejected := 0
+	for i := 0; i < 30_000; i++ {
+		one := v.file.Conversation[random.Intn(len(v.file.Conversation))]
+		payload := frameOf(t, one.Reply)[4:]
+		for n := random.Intn(4); n >= 0; n-- {
+			payload[random.Intn(len(payload))] = byte(random.Intn(256))
+		}
+		payload = payload[:len(payload)-random.Intn(2)]
+		d := decoder{bytes: payload}
+		head := readHead(&d)
+		if head.status == statusOK {
+			vectorTypes[one.Command].reply().decode(&d)
+		} else {
+			readError(&d, head.status)
+		}
+		if head.finish(&d) != nil {
+			rejected++
+		}
+	}
+	if rejected < 10_000 {
+		t.Errorf("only %d were rejected", rejected)
+	}
+}
