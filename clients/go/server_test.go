@@ -82,7 +82,7 @@ func freeAddress(t testing.TB) string {
 
 func (s *keptServer) start() {
 	s.command = exec.Command(program(s.t), "serve", "--data-dir", s.directory, "--listen", s.address,
-		"--http", "off", "--admin", "off", "--shards", "2", "--fsync", "never")
+		"--http", "off", "--admin", "off", "--shards", "2")
 	if err := s.command.Start(); err != nil {
 		s.t.Fatal(err)
 	}
