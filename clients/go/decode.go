@@ -82,10 +82,17 @@ func (d *decoder) null() bool {
 }
 
 func (d *decoder) uint() uint64 {
+	// Most integers are small.
+	if d.at < len(d.bytes) && d.bytes[d.at] < 0x80 {
+		d.at++
+		return uint64(d.bytes[d.at-1])
+	}
+	return d.wideUint()
+}
+
+func (d *decoder) wideUint() uint64 {
 	form := d.form()
 	switch {
-	case form < 0x80:
-		return uint64(form)
 	case form >= formUint8 && form <= formUint64:
 		return d.bigEndian(1 << (form - formUint8))
 	case form >= formInt8 && form <= formInt64:
@@ -285,8 +292,11 @@ func decodeList[T any, P interface {
 	n := d.open()
 	list := make([]T, 0, min(n, listCapacityMax))
 	for ; n > 0 && d.err == nil; n-- {
-		var item T
-		list = append(list, item)
+		if len(list) < cap(list) {
+			list = list[:len(list)+1]
+		} else {
+			list = append(list, *new(T))
+		}
 		P(&list[len(list)-1]).decode(d)
 	}
 	d.close()

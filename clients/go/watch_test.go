@@ -42,7 +42,7 @@ func TestAWatchContinuesOverAKilledServer(t *testing.T) {
 		_, err := client.Advance(background, AdvanceArgs{ChatID: "g", Allocate: 1})
 		advanced <- err
 	}()
-	go server.start()
+	server.start()
 	event := nextEvent(t, watch)
 	if event.Op != OpAdvance || *event.LastSequence != 1 || event.IsTop != nil || event.LastTime.IsZero() {
 		t.Error(event)
