@@ -100,8 +100,9 @@ func (c *Client) Close() error {
 	watches := c.watches
 	c.watches = nil
 	c.mu.Unlock()
-	c.cancel()
 	c.node.Load().leave(ErrClosed)
+	// It ends all connections, also those of nodes that the client has left.
+	c.cancel()
 	for watch := range watches {
 		watch.Close()
 	}

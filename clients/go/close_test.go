@@ -120,3 +120,32 @@ func TestCloseWaitsNoLongerThanACall(t *testing.T) {
 		t.Error(err, time.Since(began))
 	}
 }
+
+// A node that the client has left still owes a reply, and does not hold Close up.
+func TestCloseEndsTheConnectionsOfOtherNodes(t *testing.T) {
+	notes := new(journal)
+	active := script(t, notes)
+	standby := serveFake(t, func(p *peer) {
+		p.hello()
+		p.pong()
+		h, ok := p.pong()
+		if ok {
+			p.moved(h.id, "")
+		}
+		p.pong()
+	})
+	client := connectTo(t, Options{Addresses: []string{standby.address, active.address}})
+	ctx, cancel := context.WithTimeout(background, 30*time.Millisecond)
+	defer cancel()
+	if _, err := client.List(ctx, ListArgs{UserID: "u"}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	if err := deleteOne(client, ""); err != nil || len(notes.came) != 1 {
+		t.Error(err)
+	}
+	began := time.Now()
+	client.Close()
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("it took %v", took)
+	}
+}

@@ -1,6 +1,7 @@
 package chatshard
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -71,6 +72,8 @@ type connection struct {
 	// askedAt is when a ping was sent; 0 if none is open.
 	askedAt int64
 	ticker  *time.Timer
+	// forget takes the connection from what ends with the client.
+	forget func() bool
 }
 
 type placeWaiter struct {
@@ -79,8 +82,8 @@ type placeWaiter struct {
 	isGranted bool
 }
 
-// newConnection takes over a link. The caller runs read and write, each on a goroutine.
-func newConnection(opened *link, options *Options, waiting *atomic.Int64) *connection {
+// newConnection takes over a link, until ctx ends. The caller runs read and write, each on a goroutine.
+func newConnection(ctx context.Context, opened *link, options *Options, waiting *atomic.Int64) *connection {
 	limits := &opened.hello.Limits
 	c := &connection{
 		link: *opened, options: options, shard: int(opened.hello.Shard), waiting: waiting,
@@ -93,6 +96,7 @@ func newConnection(opened *link, options *Options, waiting *atomic.Int64) *conne
 	options.Hooks.ConnectionOpened(c.address, c.shard)
 	c.mu.Lock()
 	c.ticker = time.AfterFunc(c.tick(), c.look)
+	c.forget = context.AfterFunc(ctx, func() { c.end(ErrClosed) })
 	c.mu.Unlock()
 	return c
 }
@@ -328,6 +332,7 @@ func (c *connection) end(cause error) {
 	c.open, c.queue, c.out = nil, nil, nil
 	takenID := c.takenID
 	c.ticker.Stop()
+	c.forget()
 	c.mu.Unlock()
 	close(c.done)
 	closeSocket(c.socket)
@@ -349,6 +354,9 @@ func (c *connection) now() int64 {
 }
 
 func (c *connection) idle() time.Duration {
+	if c.hello.Limits.IdleMs == 0 {
+		return time.Hour
+	}
 	return time.Duration(min(c.hello.Limits.IdleMs, uint64(time.Hour/time.Millisecond))) * time.Millisecond
 }
 

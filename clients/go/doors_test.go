@@ -1,6 +1,7 @@
 package chatshard
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -85,6 +86,11 @@ func TestTLS(t *testing.T) {
 	watch, err := client.Watch(background, "")
 	if err != nil {
 		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(background, 20*time.Millisecond)
+	defer cancel()
+	if _, err := watch.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
 	}
 	if event := nextEvent(t, watch); event.Offset != "a2" {
 		t.Error(event)

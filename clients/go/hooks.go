@@ -20,7 +20,7 @@ type Hooks interface {
 type Attempt struct {
 	// Command is its name, such as "advance".
 	Command string
-	// Address is that of the node; empty if no node was reached.
+	// Address is that of the node that was tried.
 	Address string
 	// Number counts from 1.
 	Number int

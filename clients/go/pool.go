@@ -184,7 +184,7 @@ func (n *node) place(opened *link, place int) {
 	if isNew || place == anyPlace {
 		place = int(opened.hello.Shard) % len(t.places)
 	}
-	c := newConnection(opened, &client.options, &client.waiting)
+	c := newConnection(client.ctx, opened, &client.options, &client.waiting)
 	if !client.spawn(c.read) || !client.spawn(c.write) || t.at(place) != nil {
 		c.end(errRetired)
 		return
@@ -211,7 +211,7 @@ func (t *table) retire() {
 	}
 }
 
-// leave ends the node. With errRetired the requests in flight get their replies before.
+// leave ends the node for new requests. Those in flight get their replies, unless the client ends.
 func (n *node) leave(why error) {
 	n.mu.Lock()
 	n.gone = why
@@ -219,14 +219,5 @@ func (n *node) leave(why error) {
 	n.mu.Unlock()
 	if errors.Is(why, errRetired) {
 		t.retire()
-		return
-	}
-	if t == nil {
-		return
-	}
-	for i := range t.places {
-		if c := t.places[i].Load(); c != nil {
-			c.end(why)
-		}
 	}
 }
