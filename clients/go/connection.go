@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -217,6 +218,8 @@ func (c *connection) write() {
 			return
 		}
 		for {
+			// Other calls that can run now join this write.
+			runtime.Gosched()
 			c.mu.Lock()
 			full := c.out
 			c.out, c.takenID = spare[:0], c.lastID
@@ -244,6 +247,8 @@ func (c *connection) read() {
 		switch {
 		case err != nil:
 		case payload == nil:
+			// The calls that have their replies run first. So the next read finds more.
+			runtime.Gosched()
 			err = c.frames.fill()
 			c.heard.Store(c.now())
 		default:

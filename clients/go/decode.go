@@ -10,6 +10,9 @@ import (
 // nestingMax is how deep the arrays of a frame nest at most. The reply itself is one of them.
 const nestingMax = 8
 
+// chunkBytes is how much memory short strings share at most.
+const chunkBytes = 256
+
 // listCapacityMax bounds what is allocated for a list before its items are read.
 const listCapacityMax = 1024
 
@@ -29,6 +32,9 @@ type decoder struct {
 	at    int
 	depth int
 	err   error
+	// chunk is a copy of bytes, from chunkAt on.
+	chunk   string
+	chunkAt int
 }
 
 func (d *decoder) fail(err error) {
@@ -154,12 +160,24 @@ func (d *decoder) text() string {
 		d.wrong("a string", form)
 		return ""
 	}
+	start := d.at
 	taken := d.next(n)
 	if !utf8.Valid(taken) {
 		d.fail(errors.New("a string is not UTF-8"))
 		return ""
 	}
-	return string(taken)
+	return d.kept(start, len(taken))
+}
+
+// kept returns bytes as a string. Neighbors share their memory, so one that is kept holds at most
+// chunkBytes.
+func (d *decoder) kept(start, n int) string {
+	at := start - d.chunkAt
+	if at+n > len(d.chunk) {
+		d.chunk, d.chunkAt = string(d.bytes[start:min(start+max(n, chunkBytes), len(d.bytes))]), start
+		at = 0
+	}
+	return d.chunk[at : at+n]
 }
 
 // open begins an array, and returns how many items it has. Each takes a byte at least. The caller
