@@ -254,20 +254,21 @@ class Go:
         lines.append(f"func (c *Client) {name}(ctx context.Context{takes}) {gives} {{")
         if command.takes_key:
             lines.append("\tif args.IdempotencyKey == \"\" {\n\t\targs.IdempotencyKey = c.newKey()\n\t}")
-        call = "request{command: &command%s" % name
-        if self.shard_by(command):
-            call += f", key: {self.shard_by(command)}"
-        if command.takes_key:
-            call += ", hasKey: args.IdempotencyKey != \"\""
-        call += ", arguments: " + ("&args" if command.arguments else "noArguments{}")
+        reply = "reply" if command.reply else "noReply{}" if command.reply is None else "noFields{}"
         if command.reply:
             lines.append(f"\treply := new({reply_name(command)})")
-            lines.append(f"\tif err := c.call(ctx, {call}, reply: reply}}); err != nil {{")
-            lines += ["\t\treturn nil, err", "\t}", "\treturn reply, nil", "}", ""]
+        lines += [f"\terr := c.call(ctx, request{{", f"\t\tcommand: &command{name},"]
+        if self.shard_by(command):
+            lines.append(f"\t\tkey: {self.shard_by(command)},")
+        if command.takes_key:
+            lines.append("\t\thasKey: args.IdempotencyKey != \"\",")
+        lines.append("\t\targuments: " + ("&args," if command.arguments else "noArguments{},"))
+        lines += [f"\t\treply: {reply},", "\t})"]
+        if command.reply:
+            lines += ["\tif err != nil {", "\t\treturn nil, err", "\t}", "\treturn reply, nil", "}", ""]
         else:
-            reply = "noReply{}" if command.reply is None else "noFields{}"
-            lines += [f"\treturn c.call(ctx, {call}, reply: {reply}}})", "}", ""]
-        return "\n".join(lines)
+            lines += ["\treturn err", "}", ""]
+        return "\n".join(aligned_pairs(lines))
 
     def sentence(self, command: Command) -> str:
         """What a command does, as Go begins the comment of a function."""

@@ -82,9 +82,11 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 }
 
 func TestCloseWaitsForCallsUnderWay(t *testing.T) {
+	came := make(chan bool)
 	f := serveFake(t, func(p *peer) {
 		p.hello()
 		if h, ok := p.pong(); ok {
+			close(came)
 			time.Sleep(100 * time.Millisecond)
 			p.reply(h.id, statusOK, func(e *encoder) { e.null() })
 		}
@@ -93,7 +95,7 @@ func TestCloseWaitsForCallsUnderWay(t *testing.T) {
 	client := connectTo(t, Options{Addresses: []string{f.address}})
 	result := make(chan error)
 	go func() { result <- deleteOne(client, "") }()
-	time.Sleep(30 * time.Millisecond)
+	<-came
 	client.Close()
 	if err := <-result; err != nil {
 		t.Error(err)
@@ -101,22 +103,24 @@ func TestCloseWaitsForCallsUnderWay(t *testing.T) {
 }
 
 func TestCloseWaitsNoLongerThanACall(t *testing.T) {
+	came := make(chan bool)
 	f := serveFake(t, func(p *peer) {
 		p.hello()
 		p.pong()
+		close(came)
 		io.Copy(io.Discard, p.socket)
 	})
-	client := connectTo(t, Options{Addresses: []string{f.address}, CallTimeout: 100 * time.Millisecond})
+	client := connectTo(t, Options{Addresses: []string{f.address}, CallTimeout: 500 * time.Millisecond})
 	result := make(chan error)
 	go func() {
 		ctx, cancel := context.WithTimeout(background, time.Minute)
 		defer cancel()
 		result <- client.Delete(ctx, DeleteArgs{UserID: "u"})
 	}()
-	time.Sleep(30 * time.Millisecond)
+	<-came
 	began := time.Now()
 	client.Close()
-	if err := <-result; !errors.Is(err, ErrUnknown) || time.Since(began) > 2*time.Second {
+	if err := <-result; !errors.Is(err, ErrUnknown) || time.Since(began) > 3*time.Second {
 		t.Error(err, time.Since(began))
 	}
 }

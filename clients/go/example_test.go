@@ -41,7 +41,8 @@ func Example() {
 		log.Fatal(err)
 	}
 	// Alice sends a message. The server hands out its sequence.
-	message, err := client.Advance(ctx, chatshard.AdvanceArgs{ChatID: chat.ID, Allocate: 1, SenderID: "alice"})
+	message, err := client.Advance(ctx, chatshard.AdvanceArgs{
+		ChatID: chat.ID, Allocate: 1, SenderID: "alice"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -109,7 +110,8 @@ func ExampleClient_SyncPages() {
 		log.Fatal(err)
 	}
 	defer client.Close()
-	args := chatshard.CreateArgs{ID: "g_team", Type: chatshard.ChatGroup, CreatorID: "alice", UserIDs: []string{"alice"}}
+	args := chatshard.CreateArgs{
+		ID: "g_team", Type: chatshard.ChatGroup, CreatorID: "alice", UserIDs: []string{"alice"}}
 	if _, err := client.Create(ctx, args); err != nil {
 		log.Fatal(err)
 	}

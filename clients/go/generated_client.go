@@ -6,13 +6,23 @@ import "context"
 
 // Ping does nothing; its reply shows that the node works.
 func (c *Client) Ping(ctx context.Context) error {
-	return c.call(ctx, request{command: &commandPing, arguments: noArguments{}, reply: noFields{}})
+	err := c.call(ctx, request{
+		command:   &commandPing,
+		arguments: noArguments{},
+		reply:     noFields{},
+	})
+	return err
 }
 
 // Stats returns counts and sizes of the node.
 func (c *Client) Stats(ctx context.Context) (*StatsReply, error) {
 	reply := new(StatsReply)
-	if err := c.call(ctx, request{command: &commandStats, arguments: noArguments{}, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandStats,
+		arguments: noArguments{},
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -21,7 +31,12 @@ func (c *Client) Stats(ctx context.Context) (*StatsReply, error) {
 // Snapshot writes a snapshot now, and replies when its file is published.
 func (c *Client) Snapshot(ctx context.Context) (*SnapshotReply, error) {
 	reply := new(SnapshotReply)
-	if err := c.call(ctx, request{command: &commandSnapshot, arguments: noArguments{}, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandSnapshot,
+		arguments: noArguments{},
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -30,7 +45,12 @@ func (c *Client) Snapshot(ctx context.Context) (*SnapshotReply, error) {
 // Export returns a page of all chats and members, in the form that `import` takes.
 func (c *Client) Export(ctx context.Context, args ExportArgs) (*ExportReply, error) {
 	reply := new(ExportReply)
-	if err := c.call(ctx, request{command: &commandExport, arguments: &args, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandExport,
+		arguments: &args,
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -42,7 +62,13 @@ func (c *Client) Import(ctx context.Context, args ImportArgs) (*ImportReply, err
 		args.IdempotencyKey = c.newKey()
 	}
 	reply := new(ImportReply)
-	if err := c.call(ctx, request{command: &commandImport, hasKey: args.IdempotencyKey != "", arguments: &args, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandImport,
+		hasKey:    args.IdempotencyKey != "",
+		arguments: &args,
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -51,7 +77,12 @@ func (c *Client) Import(ctx context.Context, args ImportArgs) (*ImportReply, err
 // Verify recounts all figures that are kept incrementally, and names each difference.
 func (c *Client) Verify(ctx context.Context) (*VerifyReply, error) {
 	reply := new(VerifyReply)
-	if err := c.call(ctx, request{command: &commandVerify, arguments: noArguments{}, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandVerify,
+		arguments: noArguments{},
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -60,7 +91,12 @@ func (c *Client) Verify(ctx context.Context) (*VerifyReply, error) {
 // Cluster returns the members of the journal, as far as this node knows them.
 func (c *Client) Cluster(ctx context.Context) (*ClusterReply, error) {
 	reply := new(ClusterReply)
-	if err := c.call(ctx, request{command: &commandCluster, arguments: noArguments{}, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandCluster,
+		arguments: noArguments{},
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -69,7 +105,12 @@ func (c *Client) Cluster(ctx context.Context) (*ClusterReply, error) {
 // Handover asks for a handover: the active releases the journal, and a standby takes over.
 func (c *Client) Handover(ctx context.Context, args HandoverArgs) (*HandoverReply, error) {
 	reply := new(HandoverReply)
-	if err := c.call(ctx, request{command: &commandHandover, arguments: &args, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandHandover,
+		arguments: &args,
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -78,7 +119,13 @@ func (c *Client) Handover(ctx context.Context, args HandoverArgs) (*HandoverRepl
 // List returns a user's rows, pinned first, then newest-joined first.
 func (c *Client) List(ctx context.Context, args ListArgs) (*ListReply, error) {
 	reply := new(ListReply)
-	if err := c.call(ctx, request{command: &commandList, key: args.UserID, arguments: &args, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandList,
+		key:       args.UserID,
+		arguments: &args,
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -87,7 +134,13 @@ func (c *Client) List(ctx context.Context, args ListArgs) (*ListReply, error) {
 // Detail returns details of chats, by id.
 func (c *Client) Detail(ctx context.Context, args DetailArgs) (*DetailReply, error) {
 	reply := new(DetailReply)
-	if err := c.call(ctx, request{command: &commandDetail, key: firstOf(args.UserID, firstOf(args.IDs...)), arguments: &args, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandDetail,
+		key:       firstOf(args.UserID, firstOf(args.IDs...)),
+		arguments: &args,
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -98,7 +151,14 @@ func (c *Client) Delete(ctx context.Context, args DeleteArgs) error {
 	if args.IdempotencyKey == "" {
 		args.IdempotencyKey = c.newKey()
 	}
-	return c.call(ctx, request{command: &commandDelete, key: args.UserID, hasKey: args.IdempotencyKey != "", arguments: &args, reply: noReply{}})
+	err := c.call(ctx, request{
+		command:   &commandDelete,
+		key:       args.UserID,
+		hasKey:    args.IdempotencyKey != "",
+		arguments: &args,
+		reply:     noReply{},
+	})
+	return err
 }
 
 // SetFlags sets a row's flags.
@@ -107,7 +167,14 @@ func (c *Client) SetFlags(ctx context.Context, args SetFlagsArgs) (*SetFlagsRepl
 		args.IdempotencyKey = c.newKey()
 	}
 	reply := new(SetFlagsReply)
-	if err := c.call(ctx, request{command: &commandSetFlags, key: args.UserID, hasKey: args.IdempotencyKey != "", arguments: &args, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandSetFlags,
+		key:       args.UserID,
+		hasKey:    args.IdempotencyKey != "",
+		arguments: &args,
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -119,7 +186,14 @@ func (c *Client) Touch(ctx context.Context, args TouchArgs) (*TouchReply, error)
 		args.IdempotencyKey = c.newKey()
 	}
 	reply := new(TouchReply)
-	if err := c.call(ctx, request{command: &commandTouch, key: args.UserID, hasKey: args.IdempotencyKey != "", arguments: &args, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandTouch,
+		key:       args.UserID,
+		hasKey:    args.IdempotencyKey != "",
+		arguments: &args,
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -131,7 +205,14 @@ func (c *Client) Clear(ctx context.Context, args ClearArgs) (*ClearReply, error)
 		args.IdempotencyKey = c.newKey()
 	}
 	reply := new(ClearReply)
-	if err := c.call(ctx, request{command: &commandClear, key: args.UserID, hasKey: args.IdempotencyKey != "", arguments: &args, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandClear,
+		key:       args.UserID,
+		hasKey:    args.IdempotencyKey != "",
+		arguments: &args,
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -143,7 +224,14 @@ func (c *Client) MarkRead(ctx context.Context, args MarkReadArgs) (*MarkReadRepl
 		args.IdempotencyKey = c.newKey()
 	}
 	reply := new(MarkReadReply)
-	if err := c.call(ctx, request{command: &commandMarkRead, key: args.UserID, hasKey: args.IdempotencyKey != "", arguments: &args, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandMarkRead,
+		key:       args.UserID,
+		hasKey:    args.IdempotencyKey != "",
+		arguments: &args,
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -155,7 +243,14 @@ func (c *Client) MarkReadMany(ctx context.Context, args MarkReadManyArgs) (*Mark
 		args.IdempotencyKey = c.newKey()
 	}
 	reply := new(MarkReadManyReply)
-	if err := c.call(ctx, request{command: &commandMarkReadMany, key: args.UserID, hasKey: args.IdempotencyKey != "", arguments: &args, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandMarkReadMany,
+		key:       args.UserID,
+		hasKey:    args.IdempotencyKey != "",
+		arguments: &args,
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -164,7 +259,13 @@ func (c *Client) MarkReadMany(ctx context.Context, args MarkReadManyArgs) (*Mark
 // Conversations returns a page of a user's conversations: rows with their chats and unread counts.
 func (c *Client) Conversations(ctx context.Context, args ConversationsArgs) (*ConversationsReply, error) {
 	reply := new(ConversationsReply)
-	if err := c.call(ctx, request{command: &commandConversations, key: args.UserID, arguments: &args, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandConversations,
+		key:       args.UserID,
+		arguments: &args,
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -173,7 +274,13 @@ func (c *Client) Conversations(ctx context.Context, args ConversationsArgs) (*Co
 // Unread returns unread totals of many users.
 func (c *Client) Unread(ctx context.Context, args UnreadArgs) (*UnreadReply, error) {
 	reply := new(UnreadReply)
-	if err := c.call(ctx, request{command: &commandUnread, key: firstOf(args.UserIDs...), arguments: &args, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandUnread,
+		key:       firstOf(args.UserIDs...),
+		arguments: &args,
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -182,7 +289,13 @@ func (c *Client) Unread(ctx context.Context, args UnreadArgs) (*UnreadReply, err
 // Sync returns a user's changes since a version.
 func (c *Client) Sync(ctx context.Context, args SyncArgs) (*SyncReply, error) {
 	reply := new(SyncReply)
-	if err := c.call(ctx, request{command: &commandSync, key: args.UserID, arguments: &args, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandSync,
+		key:       args.UserID,
+		arguments: &args,
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -191,7 +304,13 @@ func (c *Client) Sync(ctx context.Context, args SyncArgs) (*SyncReply, error) {
 // Explain explains why a chat is listed and unread as it is.
 func (c *Client) Explain(ctx context.Context, args ExplainArgs) (*ExplainReply, error) {
 	reply := new(ExplainReply)
-	if err := c.call(ctx, request{command: &commandExplain, key: args.UserID, arguments: &args, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandExplain,
+		key:       args.UserID,
+		arguments: &args,
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -203,7 +322,14 @@ func (c *Client) EraseUser(ctx context.Context, args EraseUserArgs) (*EraseUserR
 		args.IdempotencyKey = c.newKey()
 	}
 	reply := new(EraseUserReply)
-	if err := c.call(ctx, request{command: &commandEraseUser, key: args.UserID, hasKey: args.IdempotencyKey != "", arguments: &args, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandEraseUser,
+		key:       args.UserID,
+		hasKey:    args.IdempotencyKey != "",
+		arguments: &args,
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -215,7 +341,14 @@ func (c *Client) Advance(ctx context.Context, args AdvanceArgs) (*AdvanceReply, 
 		args.IdempotencyKey = c.newKey()
 	}
 	reply := new(AdvanceReply)
-	if err := c.call(ctx, request{command: &commandAdvance, key: args.ChatID, hasKey: args.IdempotencyKey != "", arguments: &args, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandAdvance,
+		key:       args.ChatID,
+		hasKey:    args.IdempotencyKey != "",
+		arguments: &args,
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -227,7 +360,14 @@ func (c *Client) Create(ctx context.Context, args CreateArgs) (*CreateReply, err
 		args.IdempotencyKey = c.newKey()
 	}
 	reply := new(CreateReply)
-	if err := c.call(ctx, request{command: &commandCreate, key: firstOf(args.ID, firstOf(args.UserIDs...)), hasKey: args.IdempotencyKey != "", arguments: &args, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandCreate,
+		key:       firstOf(args.ID, firstOf(args.UserIDs...)),
+		hasKey:    args.IdempotencyKey != "",
+		arguments: &args,
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -239,7 +379,14 @@ func (c *Client) AddMembers(ctx context.Context, args AddMembersArgs) (*AddMembe
 		args.IdempotencyKey = c.newKey()
 	}
 	reply := new(AddMembersReply)
-	if err := c.call(ctx, request{command: &commandAddMembers, key: args.ChatID, hasKey: args.IdempotencyKey != "", arguments: &args, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandAddMembers,
+		key:       args.ChatID,
+		hasKey:    args.IdempotencyKey != "",
+		arguments: &args,
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -251,7 +398,14 @@ func (c *Client) RemoveMembers(ctx context.Context, args RemoveMembersArgs) (*Re
 		args.IdempotencyKey = c.newKey()
 	}
 	reply := new(RemoveMembersReply)
-	if err := c.call(ctx, request{command: &commandRemoveMembers, key: args.ChatID, hasKey: args.IdempotencyKey != "", arguments: &args, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandRemoveMembers,
+		key:       args.ChatID,
+		hasKey:    args.IdempotencyKey != "",
+		arguments: &args,
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -260,7 +414,13 @@ func (c *Client) RemoveMembers(ctx context.Context, args RemoveMembersArgs) (*Re
 // Members returns a chat's members.
 func (c *Client) Members(ctx context.Context, args MembersArgs) (*MembersReply, error) {
 	reply := new(MembersReply)
-	if err := c.call(ctx, request{command: &commandMembers, key: args.ChatID, arguments: &args, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandMembers,
+		key:       args.ChatID,
+		arguments: &args,
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -272,7 +432,14 @@ func (c *Client) SetStatus(ctx context.Context, args SetStatusArgs) (*SetStatusR
 		args.IdempotencyKey = c.newKey()
 	}
 	reply := new(SetStatusReply)
-	if err := c.call(ctx, request{command: &commandSetStatus, key: args.ChatID, hasKey: args.IdempotencyKey != "", arguments: &args, reply: reply}); err != nil {
+	err := c.call(ctx, request{
+		command:   &commandSetStatus,
+		key:       args.ChatID,
+		hasKey:    args.IdempotencyKey != "",
+		arguments: &args,
+		reply:     reply,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -283,5 +450,12 @@ func (c *Client) Dissolve(ctx context.Context, args DissolveArgs) error {
 	if args.IdempotencyKey == "" {
 		args.IdempotencyKey = c.newKey()
 	}
-	return c.call(ctx, request{command: &commandDissolve, key: args.ChatID, hasKey: args.IdempotencyKey != "", arguments: &args, reply: noReply{}})
+	err := c.call(ctx, request{
+		command:   &commandDissolve,
+		key:       args.ChatID,
+		hasKey:    args.IdempotencyKey != "",
+		arguments: &args,
+		reply:     noReply{},
+	})
+	return err
 }

@@ -155,9 +155,9 @@ func (r *SnapshotReply) decode(d *decoder) {
 
 // ExportArgs are the arguments of Export.
 type ExportArgs struct {
-	// `next_cursor` of the previous page; `None` asks for the first page.
+	// `next_cursor` of the previous page; if absent, the first page comes.
 	Cursor string
-	// Most lines in the reply; `EXPORT_LINES_MAX` if absent. 1 to 1000; 1000 if absent.
+	// Most lines in the reply. 1 to 1000; 1000 if absent.
 	Limit uint64
 }
 
@@ -173,7 +173,7 @@ type ExportReply struct {
 	Chats []ChatLine
 	// The memberships of this page.
 	Members []MemberLine
-	// The `cursor` of the next page; `None` on the last page. Empty if there is none.
+	// The `cursor` of the next page; absent on the last page. Empty if there is none.
 	NextCursor string
 }
 
@@ -396,7 +396,7 @@ type reportArgs struct {
 	// Age of its newest snapshot, in ms; absent if there is none, or its age is not known.
 	SnapshotAgeMs *uint64
 	// Digests of the log that it has compared with its own: the newest ones, and those that
-	// differed; at most `COMPARED_DIGESTS_MAX`. At most 16 items.
+	// differed. At most 16 items.
 	Digests []ComparedDigest
 	// Why its disk takes nothing, if so. 0 to 255 bytes.
 	Disk string
@@ -440,7 +440,7 @@ type ListArgs struct {
 	UserID string
 	// Most rows in the reply; all rows if absent. 1 to 4294967295.
 	Limit uint64
-	// `next_cursor` of the previous page; `None` asks for the first page.
+	// `next_cursor` of the previous page; if absent, the first page comes.
 	Cursor string
 }
 
@@ -468,7 +468,7 @@ func (r *ListReply) decode(d *decoder) {
 
 // DetailArgs are the arguments of Detail.
 type DetailArgs struct {
-	// The chats, at most `IDS_MAX`. At most 1000 items. Required.
+	// The chats. At most 1000 items. Required.
 	IDs []string
 	// The user who looks. With it the reply has `last_read_sequence` and leaves out chats that the
 	// user is not a member of.
@@ -497,8 +497,8 @@ func (r *DetailReply) decode(d *decoder) {
 type DeleteArgs struct {
 	// The user whose list loses the chats. Required.
 	UserID string
-	// The chats to remove, at most `IDS_MAX`. Those that the user does not have are ignored. At
-	// most 1000 items. Required.
+	// The chats to remove. Those that the user does not have are ignored. At most 1000 items.
+	// Required.
 	IDs []string
 	// The newest sequence that the user saw; if absent, the last sequence of each chat.
 	UpTo *uint64
@@ -700,7 +700,7 @@ type ConversationsArgs struct {
 	UserID string
 	// Most conversations in the reply; 50 if absent, at most 200. 1 to 200; 50 if absent.
 	Limit uint64
-	// `next_cursor` of the previous page; `None` asks for the first page.
+	// `next_cursor` of the previous page; if absent, the first page comes.
 	Cursor string
 	// Only conversations with unread messages or with an unread mark.
 	UnreadOnly bool
@@ -744,7 +744,7 @@ func (r *ConversationsReply) decode(d *decoder) {
 
 // UnreadArgs are the arguments of Unread.
 type UnreadArgs struct {
-	// The users, at most `IDS_MAX`; a repeated user counts once. At most 1000 items. Required.
+	// The users; a repeated user counts once. At most 1000 items. Required.
 	UserIDs []string
 }
 
@@ -771,7 +771,7 @@ type SyncArgs struct {
 	UserID string
 	// `log` and `version` of the previous reply. Without it all rows come, like after a reset.
 	Since *Since
-	// Most changes in the reply; `SYNC_PAGE_MAX` if absent. 1 to 1000; 1000 if absent.
+	// Most changes in the reply. 1 to 1000; 1000 if absent.
 	Limit uint64
 }
 
@@ -1053,9 +1053,9 @@ func (r *RemoveMembersReply) decode(d *decoder) {
 type MembersArgs struct {
 	// The chat's id. Required.
 	ChatID string
-	// `next_cursor` of the previous page; `None` asks for the first page.
+	// `next_cursor` of the previous page; if absent, the first page comes.
 	Cursor string
-	// Most members in the reply; `MEMBERS_PAGE_MAX` if absent. 1 to 10000; 10000 if absent.
+	// Most members in the reply. 1 to 10000; 10000 if absent.
 	Limit uint64
 }
 
@@ -1070,7 +1070,7 @@ func (a *MembersArgs) encode(e *encoder) {
 type MembersReply struct {
 	// The members of this page.
 	Items []Member
-	// The `cursor` of the next page; `None` on the last page. Empty if there is none.
+	// The `cursor` of the next page; absent on the last page. Empty if there is none.
 	NextCursor string
 }
 

@@ -176,7 +176,7 @@ func TestCallsEndWithinTheirDeadline(t *testing.T) {
 		io.Copy(io.Discard, p.socket)
 	})
 	client := connectTo(t, Options{Addresses: []string{f.address}, CallTimeout: 150 * time.Millisecond})
-	for _, one := range []struct{ timeout, atMost time.Duration }{{0, 300}, {50, 200}, {250, 400}} {
+	for _, one := range []struct{ timeout, atMost time.Duration }{{0, 150}, {50, 50}, {250, 250}} {
 		ctx, cancel := background, context.CancelFunc(func() {})
 		if one.timeout > 0 {
 			ctx, cancel = context.WithTimeout(background, one.timeout*time.Millisecond)
@@ -184,7 +184,7 @@ func TestCallsEndWithinTheirDeadline(t *testing.T) {
 		began := time.Now()
 		_, err := client.Advance(ctx, AdvanceArgs{ChatID: "c", Allocate: 1})
 		took := time.Since(began)
-		if !errors.Is(err, ErrUnknown) || !errors.Is(err, context.DeadlineExceeded) || took > one.atMost*time.Millisecond+time.Second {
+		if !errors.Is(err, ErrUnknown) || !errors.Is(err, context.DeadlineExceeded) || took > one.atMost*time.Millisecond+2*time.Second {
 			t.Errorf("%v: %v after %v", one.timeout, err, took)
 		}
 		if _, err := client.List(ctx, ListArgs{UserID: "u"}); !errors.Is(err, ErrNotApplied) {
@@ -230,8 +230,6 @@ func TestThePlacesInFlightAreNotExceeded(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(background, 50*time.Millisecond)
-	defer cancel()
 	close(release)
 	for i := 0; i < 14; i++ {
 		if err := <-results; err != nil {
@@ -241,21 +239,25 @@ func TestThePlacesInFlightAreNotExceeded(t *testing.T) {
 	if most != limit-1 {
 		t.Errorf("%d in flight", most)
 	}
-	if err := client.Delete(ctx, DeleteArgs{UserID: "u"}); err != nil || client.waiting.Load() != 0 {
+	if err := deleteOne(client, ""); err != nil || client.waiting.Load() != 0 {
 		t.Error(err)
 	}
 }
 
 func TestACallThatWaitsForAPlaceEndsInTime(t *testing.T) {
+	came := make(chan bool, 1)
 	f := serveFake(t, func(p *peer) {
 		p.hello(1<<20, 1<<24, 1000, 10000, 10000, 2)
 		p.pong()
+		came <- true
 		io.Copy(io.Discard, p.socket)
 	})
-	client := connectTo(t, Options{Addresses: []string{f.address}, CallTimeout: 100 * time.Millisecond})
+	client := connectTo(t, Options{Addresses: []string{f.address}, CallTimeout: 500 * time.Millisecond})
 	go deleteOne(client, "")
-	time.Sleep(20 * time.Millisecond)
-	err := deleteOne(client, "")
+	<-came
+	ctx, cancel := context.WithTimeout(background, 50*time.Millisecond)
+	defer cancel()
+	err := client.Delete(ctx, DeleteArgs{UserID: "u"})
 	if !errors.Is(err, ErrNotApplied) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
