@@ -222,19 +222,19 @@ final class Call<R> implements Exchange {
             shared.underWay().remove(this);
             return;
         }
+        end((isSent ? "no reply within " : "not sent within ") + patience.toMillis() + " ms");
+    }
+
+    /** Ends the call without a reply, with what is known. */
+    void end(String why) {
         Connection waitsAt = connection;
         if (waitsAt != null) {
             waitsAt.withdraw(this);
         }
         ChatshardException error = last;
-        if (isSent) {
-            String why = "no reply within " + patience.toMillis() + " ms";
-            error = command.isRead()
-                    ? ChatshardException.notApplied(why) : ChatshardException.unknown(why);
-            tell(error.outcome(), 0);
-        } else if (error == null) {
-            error = ChatshardException.notApplied(
-                    "not sent within " + patience.toMillis() + " ms");
+        if (isSent || error == null) {
+            error = isSent && !command.isRead()
+                    ? ChatshardException.unknown(why) : ChatshardException.notApplied(why);
             tell(error.outcome(), 0);
         }
         fail(error);

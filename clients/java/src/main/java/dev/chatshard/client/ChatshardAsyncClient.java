@@ -149,8 +149,6 @@ public final class ChatshardAsyncClient implements AsyncCommands, AutoCloseable 
     }
 
     private void stop() {
-        shared.close();
-        nodes.end("the client is closed");
         shared.stop();
         ended.complete(null);
     }

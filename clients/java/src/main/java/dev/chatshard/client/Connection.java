@@ -1,12 +1,6 @@
 package dev.chatshard.client;
 
-import java.io.IOException;
-import java.net.SocketAddress;
-import java.net.StandardSocketOptions;
 import java.nio.ByteBuffer;
-import java.nio.channels.SelectionKey;
-import java.nio.channels.SocketChannel;
-import java.nio.channels.UnresolvedAddressException;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.LinkedHashSet;
@@ -24,21 +18,18 @@ import java.util.function.Consumer;
  * <li>A request is in {@code open} before its first byte can be sent, and until its reply comes. So
  * at the end a request in {@code waiting} was not sent, and one in {@code open} may have been.
  * <li>At most as many requests are in {@code open} as the server accepts.
- * <li>Only the loop reads. Only who made {@code writer} active writes.
  * <li>No reply is delivered while the lock is held.
  * </ul>
  */
-final class Connection {
+final class Connection implements Wire.Owner {
     private enum State { CONNECTING, GREETING, OPEN, ENDED }
-
-    /** Whether somebody writes, or waits until the socket takes more. */
-    private enum Writer { IDLE, ACTIVE, BLOCKED }
 
     private static final long HELLO_ID = 1;
     /** Bytes of requests that wait for the socket, above which further ones wait for a place. */
     private static final int UNSENT_BYTES = 1 << 20;
     private static final int BUFFER = 1 << 16;
-    private static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
+    /** Longest time between pings of an idle connection, in ms. */
+    private static final long IDLE_MS = 1 << 30;
 
     private final Shared shared;
     private final Address address;
@@ -49,7 +40,7 @@ final class Connection {
     private final long silence;
     /** Whether a ping asks then; else the connection ends at once. */
     private final boolean asks;
-    private final FrameBuffer frames = new FrameBuffer();
+    private final Wire wire;
     private final Decoder decoder = new Decoder();
     private final Object lock = new Object();
 
@@ -59,20 +50,14 @@ final class Connection {
     private final LinkedHashSet<Exchange> waiting = new LinkedHashSet<>();
     private Encoder out = new Encoder(BUFFER);
     private Encoder spare = new Encoder(BUFFER);
-    private ByteBuffer unsent = NOTHING;
-    private Writer writer = Writer.IDLE;
     private volatile boolean retired;
     private int places = 1;
     private Limits limits;
-    private long quietSince = System.nanoTime();
-    private long wroteAt = quietSince;
-    private boolean pinged;
-
-    private volatile SocketChannel channel;
-    private volatile Transport transport;
-    private volatile SelectionKey selection;
-    private volatile boolean paused;
+    private long wroteAt = System.nanoTime();
     private ScheduledFuture<?> timer;
+
+    private volatile long quietSince = wroteAt;
+    private volatile boolean pinged;
 
     /**
      * Makes a connection that {@link #connect} opens.
@@ -91,6 +76,7 @@ final class Connection {
         this.asks = asks;
         this.onOpen = onOpen;
         this.onEnd = onEnd;
+        wire = new Wire(shared, address, this);
         ChatshardOptions options = shared.options();
         hello = HelloArgs.of().client(options.name());
         if (options.token() != null) {
@@ -106,13 +92,17 @@ final class Connection {
 
     void connect() {
         long patience = shared.options().connectTimeout().toNanos();
-        synchronized (lock) {
-            timer = shared.timer().schedule(this::tooSlow, patience, TimeUnit.NANOSECONDS);
+        if (!shared.opens(this)) {
+            end("the client is closed");
+            return;
         }
         try {
-            shared.resolver().execute(this::resolve);
+            synchronized (lock) {
+                timer = shared.timer().schedule(this::tooSlow, patience, TimeUnit.NANOSECONDS);
+            }
+            wire.connect();
         } catch (RejectedExecutionException error) {
-            end("too many addresses are looked up");
+            end("the client is closed");
         }
     }
 
@@ -120,89 +110,13 @@ final class Connection {
         end("no connection to " + address + " within " + shared.options().connectTimeout());
     }
 
-    /** Looks up the name, which may block, and hands the socket to the loop. */
-    private void resolve() {
-        try {
-            SocketAddress remote = address.resolved();
-            SocketChannel opened =
-                    address.isUnix() ? SocketChannel.open(address.family()) : SocketChannel.open();
-            synchronized (lock) {
-                if (state == State.ENDED) {
-                    opened.close();
-                    return;
-                }
-                channel = opened;
-            }
-            opened.configureBlocking(false);
-            if (!address.isUnix()) {
-                opened.setOption(StandardSocketOptions.TCP_NODELAY, true);
-            }
-            boolean connected = opened.connect(remote);
-            shared.loop().execute(() -> register(connected));
-        } catch (UnresolvedAddressException error) {
-            end("cannot connect to " + address + ": the host is not known");
-        } catch (IOException | RuntimeException error) {
-            cannotConnect(error);
-        }
+    @Override
+    public void broken(String why) {
+        end(why);
     }
 
-    private void cannotConnect(Exception error) {
-        end("cannot connect to " + address + ": " + error.getMessage());
-    }
-
-    private void register(boolean connected) {
-        try {
-            selection = channel.register(
-                    shared.loop().selector(), connected ? 0 : SelectionKey.OP_CONNECT, this);
-            if (connected) {
-                greet();
-            }
-        } catch (IOException | RuntimeException error) {
-            cannotConnect(error);
-        }
-    }
-
-    /** The socket can do something. Only the loop calls it. */
-    void ready(SelectionKey key) {
-        try {
-            int ready = key.readyOps();
-            if ((ready & SelectionKey.OP_CONNECT) != 0) {
-                channel.finishConnect();
-                greet();
-            }
-            if ((ready & SelectionKey.OP_READ) != 0) {
-                read();
-            }
-            if ((ready & SelectionKey.OP_WRITE) != 0) {
-                key.interestOpsAnd(~SelectionKey.OP_WRITE);
-                continueWriting();
-            }
-        } catch (ProtocolException error) {
-            endMalformed(error);
-        } catch (IOException | RuntimeException error) {
-            boolean connecting;
-            synchronized (lock) {
-                connecting = state == State.CONNECTING;
-            }
-            if (connecting) {
-                cannotConnect(error);
-            } else {
-                end("the connection to " + address + " is lost: " + error.getMessage());
-            }
-        }
-    }
-
-    private void endMalformed(ProtocolException error) {
-        end(malformed(error));
-    }
-
-    private ChatshardException malformed(ProtocolException error) {
-        return ChatshardException.notApplied(
-                "the server at " + address + " broke the protocol: " + error.getMessage());
-    }
-
-    private void greet() throws IOException {
-        transport = shared.transport(address);
+    @Override
+    public void connected() {
         Encoder body = new Encoder(256);
         hello.encode(body, null);
         synchronized (lock) {
@@ -212,10 +126,7 @@ final class Connection {
             state = State.GREETING;
             out.request(HELLO_ID, HelloArgs.COMMAND.code(), body);
         }
-        transport.begin(channel);
-        selection.interestOps(SelectionKey.OP_READ);
-        write();
-        askIfBlocked();
+        wire.write();
     }
 
     /**
@@ -288,118 +199,36 @@ final class Connection {
 
     private void flush() {
         if (shared.loop().isCurrent()) {
-            shared.loop().writeLater(this);
+            shared.loop().writeLater(wire);
         } else {
-            write();
+            wire.write();
         }
     }
 
-    /** Writes requests, unless somebody does already: then that one takes them too. */
-    void write() {
-        synchronized (lock) {
-            if (writer != Writer.IDLE || state == State.ENDED || transport == null) {
-                return;
-            }
-            writer = Writer.ACTIVE;
-        }
-        writeAll();
-    }
-
-    /** Only who made the writer active calls it. */
-    private void writeAll() {
-        try {
-            while (fill()) {
-                if (!transport.write(unsent)) {
-                    synchronized (lock) {
-                        writer = Writer.BLOCKED;
-                    }
-                    askIfBlocked();
-                    return;
-                }
-            }
-        } catch (IOException | RuntimeException error) {
-            end("the connection to " + address + " is lost: " + error.getMessage());
-        }
-    }
-
-    private void askIfBlocked() {
-        if (transport.isBlocked()) {
-            selection.interestOpsOr(SelectionKey.OP_WRITE);
-            if (!shared.loop().isCurrent()) {
-                shared.loop().selector().wakeup();
-            }
-        }
-    }
-
-    /** The socket takes more, or a handshake has moved on. Only the loop calls it. */
-    private void continueWriting() throws IOException {
-        boolean wasBlocked;
-        synchronized (lock) {
-            wasBlocked = writer == Writer.BLOCKED;
-            if (wasBlocked) {
-                writer = Writer.ACTIVE;
-            }
-        }
-        if (wasBlocked) {
-            writeAll();
-        } else if (transport.isBuffered()) {
-            transport.write(NOTHING);
-            askIfBlocked();
-        }
-    }
-
-    /** Makes the next bytes ready. Returns whether there are any; if not, nobody writes. */
-    private boolean fill() {
+    @Override
+    public ByteBuffer next() {
         synchronized (lock) {
             if (state == State.ENDED) {
-                return false;
-            }
-            if (unsent.hasRemaining()) {
-                return true;
+                return null;
             }
             pump();
             if (out.size() == 0) {
-                writer = Writer.IDLE;
-                return false;
+                return null;
             }
             Encoder full = out;
             out = spare;
             out.clear();
             // A buffer that was large once does not stay.
             spare = full.bytes().length > UNSENT_BYTES ? new Encoder(BUFFER) : full;
-            unsent = ByteBuffer.wrap(full.bytes(), 0, full.size());
-            return true;
+            return ByteBuffer.wrap(full.bytes(), 0, full.size());
         }
     }
 
-    private void read() throws IOException {
-        do {
-            ByteBuffer space = frames.space();
-            int bytes = transport.read(space);
-            if (bytes < 0) {
-                end(frames.hint("the server at " + address + " closed the connection"));
-                return;
-            }
-            if (bytes > 0) {
-                frames.took(bytes);
-                synchronized (lock) {
-                    quietSince = System.nanoTime();
-                    pinged = false;
-                }
-                takeFrames();
-            }
-            if (bytes == 0 || !transport.isBuffered() && space.position() < space.limit()) {
-                break;
-            }
-        } while (!paused);
-        if (transport.isBuffered()) {
-            // What the handshake held back may go now.
-            continueWriting();
-        }
-    }
-
-    private void takeFrames() {
-        while (!paused && frames.next(decoder, address)) {
+    @Override
+    public void received() {
+        quietSince = System.nanoTime();
+        pinged = false;
+        while (!wire.isPaused() && wire.frames().next(decoder, address)) {
             int more = decoder.record(3);
             long id = decoder.integer();
             int status = decoder.u16();
@@ -427,6 +256,9 @@ final class Connection {
             if (reply.protocol() != Protocol.VERSION) {
                 throw new ProtocolException("it speaks version " + reply.protocol());
             }
+            if (reply.shards() == 0 || reply.slots() == 0) {
+                throw new ProtocolException("it has no shards");
+            }
             opened(reply);
             return;
         }
@@ -437,7 +269,8 @@ final class Connection {
             finish(more);
         } catch (ProtocolException error) {
             if (!request.isStream()) {
-                request.lost(true, malformed(error));
+                request.lost(true, ChatshardException.notApplied(
+                        "the server at " + address + " broke the protocol: " + error.getMessage()));
             }
             throw error;
         }
@@ -505,8 +338,8 @@ final class Connection {
             limits = reply.limits();
             places = (int) Math.max(1, Math.min(limits.inFlight(), 1 << 16));
             open = new OpenRequests(places, HELLO_ID);
-            frames.limit(limits.replyBytes());
-            long idle = limits.idleMs() * 1_000_000;
+            wire.frames().limit(limits.replyBytes());
+            long idle = TimeUnit.MILLISECONDS.toNanos(Math.min(IDLE_MS, limits.idleMs()));
             long beat = Math.max(5_000_000, Math.min(silence, idle / 2) / 4);
             timer = shared.timer().scheduleWithFixedDelay(
                     () -> beat(idle), beat, beat, TimeUnit.NANOSECONDS);
@@ -539,7 +372,7 @@ final class Connection {
     private void beat(long idle) {
         boolean isDead = false;
         synchronized (lock) {
-            if (state != State.OPEN || paused) {
+            if (state != State.OPEN || wire.isPaused()) {
                 return;
             }
             long now = System.nanoTime();
@@ -558,40 +391,17 @@ final class Connection {
         if (isDead) {
             end("the server at " + address + " is silent");
         } else {
-            write();
+            wire.write();
         }
     }
 
     /** Stops to read, until {@link #resume}: the caller takes nothing. Only the loop calls it. */
     void pause() {
-        paused = true;
-        selection.interestOpsAnd(~SelectionKey.OP_READ);
+        wire.pause();
     }
 
-    /** Reads again, from what was received already. */
     void resume() {
-        shared.loop().execute(() -> {
-            synchronized (lock) {
-                if (state == State.ENDED || !paused) {
-                    return;
-                }
-                paused = false;
-                quietSince = System.nanoTime();
-            }
-            try {
-                takeFrames();
-                if (!paused) {
-                    selection.interestOpsOr(SelectionKey.OP_READ);
-                    if (transport.isBuffered()) {
-                        read();
-                    }
-                }
-            } catch (ProtocolException error) {
-                endMalformed(error);
-            } catch (IOException | RuntimeException error) {
-                end("the connection to " + address + " is lost: " + error.getMessage());
-            }
-        });
+        wire.resume();
     }
 
     /** Takes no more requests, and ends when those in flight have their replies. */
@@ -638,27 +448,15 @@ final class Connection {
             }
             sent = open.removeAll();
             unsentOnes = takeWaiting();
-            closeSocket();
+            wire.close();
         }
         if (wasOpen) {
             shared.hook(hooks -> hooks.ended(address.text(), cause.getMessage()));
         }
+        shared.ended(this);
         onEnd.accept(cause);
         sent.forEach(request -> request.lost(true, cause));
         unsentOnes.forEach(request -> request.lost(false, cause));
-    }
-
-    private void closeSocket() {
-        try {
-            if (channel != null) {
-                channel.close();
-            }
-        } catch (IOException error) {
-            // The socket is gone in any case.
-            Thread.yield();
-        }
-        // The descriptor is released when the loop looks at its keys again.
-        shared.loop().selector().wakeup();
     }
 
     /** A ping of the connection itself. */

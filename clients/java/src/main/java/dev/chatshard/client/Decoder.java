@@ -1,6 +1,9 @@
 package dev.chatshard.client;
 
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
@@ -17,6 +20,9 @@ final class Decoder {
     private static final int NESTING = 8;
     /** Most items for which a list reserves memory before they are read. */
     private static final int RESERVED = 1024;
+
+    private static final VarHandle LONGS =
+            MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.BIG_ENDIAN);
 
     private byte[] in = new byte[0];
     private int at;
@@ -57,6 +63,12 @@ final class Decoder {
 
     /** An integer of at least 0 that a long holds. */
     long integer() {
+        int from = at;
+        if (from < end && in[from] >= 0) {
+            // Most integers are small, and stand in one byte.
+            at = from + 1;
+            return in[from];
+        }
         long value = bits();
         if (value < 0) {
             throw new ProtocolException("an integer is out of its range");
@@ -79,6 +91,11 @@ final class Decoder {
 
     /** A flag: 0 no, 1 yes. */
     boolean flag() {
+        int from = at;
+        if (from < end && (in[from] & ~1) == 0) {
+            at = from + 1;
+            return in[from] == 1;
+        }
         return atMost(1) == 1;
     }
 
@@ -242,6 +259,9 @@ final class Decoder {
 
     private long fixed(int bytes) {
         int from = take(bytes);
+        if (bytes == 8) {
+            return (long) LONGS.get(in, from);
+        }
         long value = 0;
         for (int i = 0; i < bytes; i++) {
             value = value << 8 | in[from + i] & 0xff;

@@ -13,8 +13,8 @@ import java.util.concurrent.ConcurrentLinkedQueue;
 final class Loop implements Runnable {
     private final Selector selector;
     private final Queue<Runnable> tasks = new ConcurrentLinkedQueue<>();
-    /** Connections to which requests were added by this thread, in the order of the first one. */
-    private final List<Connection> unwritten = new ArrayList<>();
+    /** Sockets for which requests were added by this thread, in the order of the first one. */
+    private final List<Wire> unwritten = new ArrayList<>();
     private final Thread thread;
     private volatile boolean stopped;
 
@@ -40,8 +40,11 @@ final class Loop implements Runnable {
     }
 
     /** Writes the requests of a connection when all replies at hand are done: in one go. */
-    void writeLater(Connection connection) {
-        unwritten.add(connection);
+    void writeLater(Wire wire) {
+        if (!wire.isQueued) {
+            wire.isQueued = true;
+            unwritten.add(wire);
+        }
     }
 
     /** Ends the thread. Connections are closed before. */
@@ -63,11 +66,13 @@ final class Loop implements Runnable {
                 while (ready.hasNext()) {
                     SelectionKey key = ready.next();
                     ready.remove();
-                    ((Connection) key.attachment()).ready(key);
+                    ((Wire) key.attachment()).ready(key);
                 }
                 runTasks();
                 for (int i = 0; i < unwritten.size(); i++) {
-                    unwritten.get(i).write();
+                    Wire wire = unwritten.get(i);
+                    wire.isQueued = false;
+                    wire.write();
                 }
                 unwritten.clear();
             }

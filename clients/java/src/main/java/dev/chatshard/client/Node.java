@@ -189,11 +189,6 @@ final class Node {
         all().forEach(Connection::retire);
     }
 
-    /** Ends all connections. */
-    void end(String why) {
-        all().forEach(connection -> connection.end(why));
-    }
-
     private synchronized List<Connection> all() {
         retired = true;
         List<Connection> all = new ArrayList<>();

@@ -12,7 +12,6 @@ final class Nodes {
     private final List<Address> addresses;
     private volatile Node current;
     private int next;
-    private boolean ended;
 
     Nodes(Shared shared) {
         this.shared = shared;
@@ -37,9 +36,6 @@ final class Nodes {
      */
     boolean leave(Node node, String named) {
         synchronized (this) {
-            if (ended) {
-                return false;
-            }
             if (current != node) {
                 return true;
             }
@@ -81,14 +77,5 @@ final class Nodes {
         } catch (IllegalArgumentException error) {
             return null;
         }
-    }
-
-    void end(String why) {
-        Node last;
-        synchronized (this) {
-            ended = true;
-            last = current;
-        }
-        last.end(why);
     }
 }

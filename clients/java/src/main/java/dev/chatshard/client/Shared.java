@@ -1,6 +1,8 @@
 package dev.chatshard.client;
 
 import java.io.IOException;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
@@ -18,7 +20,9 @@ final class Shared {
     private final Loop loop;
     private final ScheduledThreadPoolExecutor timer;
     private final ExecutorService resolver;
+    private final Set<Connection> connections = ConcurrentHashMap.newKeySet();
     private volatile boolean closed;
+    private volatile boolean stopped;
     private final AtomicInteger waiting = new AtomicInteger();
 
     Shared(ChatshardOptions options) throws IOException {
@@ -115,8 +119,22 @@ final class Shared {
         }
     }
 
-    /** Begins to end all threads. */
+    /** Notes a connection, which must not outlive the client. Returns false if the client ends. */
+    boolean opens(Connection connection) {
+        connections.add(connection);
+        return !stopped;
+    }
+
+    void ended(Connection connection) {
+        connections.remove(connection);
+    }
+
+    /** Ends all connections and calls, and begins to end all threads. */
     void stop() {
+        close();
+        stopped = true;
+        connections.forEach(connection -> connection.end("the client is closed"));
+        underWay.endAll();
         timer.shutdownNow();
         resolver.shutdownNow();
         loop.stop();

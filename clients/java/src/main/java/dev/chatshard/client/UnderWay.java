@@ -60,8 +60,13 @@ final class UnderWay {
         }
         call.older = null;
         call.newer = null;
-        if (closed && newest == null) {
-            shared.timer().execute(() -> idle.complete(null));
+        if (closed && newest == null && !idle.isDone()) {
+            try {
+                shared.timer().execute(() -> idle.complete(null));
+            } catch (RejectedExecutionException stopped) {
+                // Nobody waits for the last call any more.
+                watched = false;
+            }
         }
     }
 
@@ -90,6 +95,18 @@ final class UnderWay {
             }
         }
         late.forEach(Call::tooLate);
+    }
+
+    /** Takes no more calls, and ends all that are left. */
+    void endAll() {
+        List<Call<?>> left = new ArrayList<>();
+        synchronized (this) {
+            closed = true;
+            for (Call<?> call = newest; call != null; call = call.older) {
+                left.add(call);
+            }
+        }
+        left.forEach(call -> call.end("the client is closed"));
     }
 
     /** Takes no more calls. The future completes when those under way have ended. */

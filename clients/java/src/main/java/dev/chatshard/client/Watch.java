@@ -360,7 +360,7 @@ public final class Watch implements AutoCloseable, Iterable<Event> {
                     nodes.leave(node, "");
                     again(why, false);
                 }
-                case 429 -> again(why, false);
+                case 0, 429 -> again(why, false);
                 default -> end(why);
             }
         }

@@ -262,6 +262,53 @@ class CallsTest {
     }
 
     @Test
+    void closeEndsCallsThatPauseOrWait() throws Exception {
+        try (FakeServer server = server((peer, id, code, arguments) -> {
+            if (code == ADVANCE) {
+                peer.error(id, 503, "not applied: for long");
+            }
+        })) {
+            server.inFlight = 1;
+            ChatshardClient client = ChatshardClient.connect(
+                    options(server).callTimeout(Duration.ofMillis(1500)));
+            AsyncCommands patient = client.async().within(Duration.ofSeconds(60));
+            CompletableFuture<?> pauses = patient.advance(advance());
+            LocalServer.pause(1000);
+            CompletableFuture<?> holds = patient.list("u");
+            CompletableFuture<?> waits = patient.advance(advance());
+            long began = System.nanoTime();
+            client.close();
+            assertTrue(System.nanoTime() - began < TimeUnit.SECONDS.toNanos(4));
+            for (CompletableFuture<?> call : List.of(pauses, holds, waits)) {
+                assertEquals(Outcome.NOT_APPLIED, failure(call).outcome());
+            }
+        }
+    }
+
+    @Test
+    void aConnectionToANodeThatWasLeftEndsToo() throws Exception {
+        try (FakeServer active = server((peer, id, code, arguments) -> peer.advanced(id, 1));
+                FakeServer standby = server((peer, id, code, arguments) -> {
+                    if (code == ADVANCE) {
+                        peer.moved(id, active.address());
+                    }
+                })) {
+            ChatshardClient client = ChatshardClient.connect(
+                    options(standby, active).callTimeout(Duration.ofMillis(500)));
+            CompletableFuture<?> holds =
+                    client.async().within(Duration.ofSeconds(60)).list("u");
+            assertEquals(1, client.advance(advance()).lastSequence());
+            assertEquals(1, standby.sockets.size());
+            client.close();
+            assertEquals(Outcome.NOT_APPLIED, failure(holds).outcome());
+            for (int i = 0; i < 200 && !standby.sockets.isEmpty(); i++) {
+                LocalServer.pause(10);
+            }
+            assertEquals(0, standby.sockets.size());
+        }
+    }
+
+    @Test
     void hooksSeeEachAttempt() throws Exception {
         List<String> seen = new CopyOnWriteArrayList<>();
         Hooks hooks = new Hooks() {
