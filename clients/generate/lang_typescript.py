@@ -30,7 +30,7 @@ def generated(schema: Schema) -> str:
         if record.name in in_requests:
             parts.append(writer(schema, record))
         if record.name in in_replies:
-            parts.append(reader(schema, record))
+            parts.append(reader(schema, record, record.name in in_requests))
     for command in schema.commands:
         parts.append(arguments(command))
         if command.reply:
@@ -89,8 +89,10 @@ def watch_ops(schema: Schema) -> str:
     names = ", ".join(f'"{op}"' for op in schema.watch_ops)
     names = "\n".join(wrapped(names, "  "))
     return (
-        "/** What a `watch` tells. */\nexport type WatchOp =\n" + "\n".join(lines) + ";\n\n"
-        f"/** All of them. */\nexport const WATCH_OPS: ReadonlySet<string> = new Set([\n{names},\n]);\n"
+        "/** The kinds of changes that `watch` returns. */\n"
+        "export type WatchOp =\n" + "\n".join(lines) + ";\n\n"
+        "/** All kinds of changes. */\n"
+        f"export const WATCH_OPS: ReadonlySet<string> = new Set([\n{names},\n]);\n"
     )
 
 
@@ -99,7 +101,7 @@ def type_of(field: Field) -> str:
     if item in CODES:
         own = CODES[item]
     elif item in ("id", "text"):
-        own = "WatchOp" if field.about.startswith("what happened") else "string"
+        own = "string"
     elif item == "bool":
         own = "boolean"
     elif item == "bits64":
@@ -120,8 +122,12 @@ def fields(about: str, name: str, of: tuple[Field, ...], is_request: bool) -> st
         mark = ""
         if is_request and not field.required:
             mark, kind = "?", f"{kind} | null | undefined"
-        elif field.nullable and not is_request:
+        elif not is_request and is_newer(field):
+            mark = "?"
+        elif not is_request and field.nullable:
             kind += " | null"
+        if name == "WatchReply" and field.name == "op":
+            kind = "WatchOp"
         limits = bounds(field) if is_request else ""
         meaning = sentence(field.about)
         text += doc(" ".join(part for part in (meaning, limits) if part), "  ")
@@ -187,8 +193,6 @@ def read_value(schema: Schema, field: Field) -> str:
         value = f"r.code({kind['min']}, {kind['max']}) as {CODES[item]}"
     elif item in ("id", "text"):
         value = "r.strings()" if field.is_list else "r.string()"
-        if type_of(field) == "WatchOp":
-            value += " as WatchOp"
     elif item == "bool":
         value = "r.bool()"
     else:
@@ -196,11 +200,28 @@ def read_value(schema: Schema, field: Field) -> str:
     return f"r.nil() ? null : {value}" if field.nullable else value
 
 
-def read_fields(schema: Schema, of: tuple[Field, ...], name: str, indent: str) -> str:
-    text = f"{indent}const more = r.array({len(of)});\n{indent}const value: {name} = {{\n"
-    for field in of:
-        text += f"{indent}  {camel(field.name)}: {read_value(schema, field)},\n"
-    return text + f"{indent}}};\n{indent}if (more > 0) r.skip(more);\n{indent}return value;\n"
+def is_newer(field: Field) -> bool:
+    """Whether an older server leaves the field of a reply out."""
+    return not field.required and not field.nullable
+
+
+def read_fields(
+    schema: Schema, of: tuple[Field, ...], name: str, indent: str, is_request: bool = False
+) -> str:
+    least = len(of)
+    while not is_request and least > 0 and is_newer(of[least - 1]):
+        least -= 1
+    text = f"{indent}const more = r.array({least});\n{indent}const value: {name} = {{\n"
+    for field in of[:least]:
+        cast = " as WatchOp" if name == "WatchReply" and field.name == "op" else ""
+        text += f"{indent}  {camel(field.name)}: {read_value(schema, field)}{cast},\n"
+    text += f"{indent}}};\n"
+    for i, field in enumerate(of[least:]):
+        target = f"value.{camel(field.name)}"
+        text += f"{indent}if (more > {i}) {target} = {read_value(schema, field)};\n"
+    rest = f"more - {len(of) - least}" if least < len(of) else "more"
+    condition = f"more > {len(of) - least}"
+    return text + f"{indent}if ({condition}) r.skip({rest});\n{indent}return value;\n"
 
 
 def schema_record(name: str) -> bool:
@@ -214,9 +235,9 @@ def writer(schema: Schema, record: Record) -> str:
     return f"function write{name}(w: Writer, a: {name}): void {{\n{body}}}\n"
 
 
-def reader(schema: Schema, record: Record) -> str:
+def reader(schema: Schema, record: Record, is_request: bool) -> str:
     name = pascal(record.name)
-    body = read_fields(schema, record.fields, name, "  ")
+    body = read_fields(schema, record.fields, name, "  ", is_request)
     return f"function read{name}(r: Reader): {name} {{\n{body}}}\n"
 
 

@@ -57,7 +57,10 @@ export interface Plan {
   read(r: Reader): unknown;
 }
 
-/** Where an attempt is: waits for a connection, waits for a place on it, is in flight; or between two. */
+/** How long before its deadline a call makes its last attempt, in milliseconds. */
+const LAST = 50;
+
+/** An attempt waits for a connection, or for a place on it, or is in flight; or there is none. */
 type State = "connecting" | "placed" | "flying" | "idle";
 
 /** A call under way. */
@@ -168,7 +171,8 @@ export class Call implements Request {
     const pool = this.#client.pool;
     const connection = pool?.pick(this.#plan.key);
     if (pool === undefined || connection === undefined) return this.#connect();
-    if (this.body.length + 16 > connection.requestMax) return this.#fail(this.#tooLarge(connection));
+    const most = connection.requestMax;
+    if (this.body.length + 16 > most) return this.#fail(this.#tooLarge(most));
     this.#pool = pool;
     this.#connection = connection;
     if (!connection.hasPlace) {
@@ -215,14 +219,15 @@ export class Call implements Request {
     this.#last = error;
     if (!mayRepeat || error.outcome === "refused") return this.#fail(error);
     if (isAtOnce) return this.attempt();
+    // The last attempt has some time for its reply: a request in flight at the end is unknown.
+    const left = this.#deadline - performance.now() - LAST;
+    if (left < LAST) return this.#fail(error);
     if (!this.#enterWaiting()) return;
-    // Half of what is left, so that an attempt is made shortly before the deadline.
-    const left = Math.max(1, (this.#deadline - performance.now()) / 2);
     const pause = Math.min((this.#pauses ??= new Pauses()).next(), left);
     this.#pause = setTimeout(() => this.attempt(), pause);
   }
 
-  /** Ends with an error of an attempt, or with one that says what an earlier attempt has left open. */
+  /** Ends with an error of an attempt. If an earlier attempt is unknown, that one counts. */
   #fail(error: ChatshardError): void {
     if (this.isOver) return;
     this.#finish();
@@ -273,8 +278,7 @@ export class Call implements Request {
     this.#isCounted = false;
   }
 
-  #tooLarge(connection: Connection): ChatshardError {
-    const most = connection.requestMax;
+  #tooLarge(most: number): ChatshardError {
     const message = `${this.#plan.name}: ${this.body.length} bytes are over the server's ${most}`;
     return new TooLargeError(message, { outcome: "refused", code: "too_large" });
   }

@@ -72,7 +72,8 @@ export class Client extends Commands implements AsyncDisposable {
       if (this.#state !== "open") throw new ClosedError();
       const signal = options?.signal;
       if (signal?.aborted) {
-        throw new AbortedError(`${command.name}: the caller aborted it`, "notApplied", signal.reason);
+        const message = `${command.name}: the caller aborted it`;
+        throw new AbortedError(message, "notApplied", signal.reason);
       }
       const timeoutMs =
         options?.timeoutMs === undefined
@@ -101,26 +102,25 @@ export class Client extends Commands implements AsyncDisposable {
 
   /** All rows of a user, page by page; `limit` is the size of a page. */
   rows(a: ListArguments, options?: CallOptions): AsyncIterable<Row> {
-    const pageOf = (cursor?: string) => this.list({ limit: 1000, ...a, ...(cursor && { cursor }) }, options);
-    return pages.items(pageOf);
+    return pages.items((at) => this.list({ limit: 1000, ...a, ...at }, options));
   }
 
   /** All conversations of a user, page by page; `limit` is the size of a page. */
   allConversations(a: ConversationsArguments, options?: CallOptions): AsyncIterable<Conversation> {
-    return pages.items((cursor) => this.conversations({ ...a, ...(cursor && { cursor }) }, options));
+    return pages.items((at) => this.conversations({ ...a, ...at }, options));
   }
 
   /** All members of a chat, page by page; `limit` is the size of a page. */
   allMembers(a: MembersArguments, options?: CallOptions): AsyncIterable<Member> {
-    return pages.items((cursor) => this.members({ ...a, ...(cursor && { cursor }) }, options));
+    return pages.items((at) => this.members({ ...a, ...at }, options));
   }
 
   /** All pages of `export`. */
   exportPages(a: ExportArguments = {}, options?: CallOptions): AsyncIterable<ExportReply> {
-    return pages.pages((cursor) => this.export({ ...a, ...(cursor && { cursor }) }, options));
+    return pages.pages((at) => this.export({ ...a, ...at }, options));
   }
 
-  /** All pages of `sync`, until there is no more. Store `log` and `version` with the rows of each. */
+  /** All pages of `sync`. Store `log` and `version` of each with its rows. */
   syncPages(a: SyncArguments, options?: CallOptions): AsyncIterable<SyncReply> {
     return pages.changes(a, (next) => this.sync(next, options));
   }
@@ -156,10 +156,10 @@ export class Client extends Commands implements AsyncDisposable {
     this.#pool = undefined;
   }
 
-  #plan<A, R>(command: Command<A, R>, given_: A): Plan {
-    const a = given_ ?? ({} as A);
-    const given = (a as { idempotencyKey?: string | null }).idempotencyKey ?? undefined;
-    const key = given ?? (command.takesKey && this.#settings.keys ? randomUUID() : undefined);
+  #plan<A, R>(command: Command<A, R>, given: A): Plan {
+    const a = given ?? ({} as A);
+    const own = (a as { idempotencyKey?: string | null }).idempotencyKey ?? undefined;
+    const key = own ?? (command.takesKey && this.#settings.keys ? randomUUID() : undefined);
     const body = encode(command.code, (w) => command.write(w, a, key));
     return {
       name: command.name,

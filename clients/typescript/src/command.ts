@@ -22,7 +22,7 @@ export interface Command<A, R> {
 
 /** Options of one call. */
 export interface CallOptions {
-  /** Milliseconds for the call with all its repeats; else the option `callTimeoutMs` of the client. */
+  /** Milliseconds for the call with all its repeats. Default: the option `callTimeoutMs`. */
   timeoutMs?: number;
   /** Ends the call with an `AbortedError`. A request that was sent may be applied all the same. */
   signal?: AbortSignal;

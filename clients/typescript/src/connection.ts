@@ -4,7 +4,8 @@
 // - Each request that was submitted ends once: with its reply, or because it was lost.
 // - At most as many requests are in flight as the server accepts. Others wait in their order.
 // - Requests go out in the order in which they were submitted.
-// - Bytes that are not of the protocol end the connection. Nothing is allocated by a claimed length.
+// - Bytes that are not of the protocol end the connection.
+// - Nothing is allocated by a length that the server claims.
 
 import { Buffer } from "node:buffer";
 import { connect as connectTcp, isIP, type Socket } from "node:net";
@@ -188,8 +189,8 @@ export class Connection {
 
   async #greet(shard: number | undefined): Promise<this> {
     const { token, name, staleMs, connectTimeoutMs, hooks } = this.#settings;
-    const late = () => new ConnectionError(`${this.#name}: no connection in ${connectTimeoutMs} ms`);
-    const timer = setTimeout(() => this.end(late()), connectTimeoutMs);
+    const late = `${this.#name}: no connection in ${connectTimeoutMs} ms`;
+    const timer = setTimeout(() => this.end(new ConnectionError(late)), connectTimeoutMs);
     try {
       this.hello = await new Promise<HelloReply>((resolve, reject) => {
         this.submit({
@@ -219,7 +220,8 @@ export class Connection {
     this.#inFlightMax = Math.max(1, limits.inFlight);
     this.#requestMax = limits.requestBytes;
     this.#replyMax = limits.replyBytes;
-    this.#watchdog = setInterval(() => this.#watch(), Math.min(1000, timing.silence / 5));
+    const often = Math.min(1000, timing.silence / 5, limits.idleMs / 8);
+    this.#watchdog = setInterval(() => this.#watch(), often);
     this.#watchdog.unref();
     runHook(() => hooks.onConnect?.({ address: this.address.text, shard: this.hello.shard }));
     return this;
@@ -308,7 +310,8 @@ export class Connection {
     if (id === 0) throw readError(status, r, true);
     const request = this.#requests.get(id);
     if (request === undefined) {
-      if (!this.#requests.delete(id)) throw new ProtocolError(`${this.#name}: a reply to no request`);
+      const wasSent = this.#requests.delete(id);
+      if (!wasSent) throw new ProtocolError(`${this.#name}: a reply to no request`);
       r.skip(1);
     } else {
       this.#deliver(id, request, status, r);
@@ -369,10 +372,9 @@ export class Connection {
   }
 
   #broken(error: Error & { code?: string }): ConnectionError {
-    const isPlain =
-      this.#settings.tls !== undefined && /WRONG_VERSION|PACKET_LENGTH/.test(error.code ?? "");
+    const isPlain = this.#settings.tls !== undefined && /wrong version/i.test(error.message);
     const advice = isPlain ? "; the server speaks no TLS, it seems" : "";
-    const message = error.message || error.code || "no connection";
+    const message = error.message.trim() || error.code || "no connection";
     return new ConnectionError(`${this.#name}: ${message}${advice}`, "notApplied", error);
   }
 }

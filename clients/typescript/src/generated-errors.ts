@@ -2,57 +2,47 @@
 
 import { ServerError, type ErrorDetails, type Outcome } from "./errors.js";
 
-/**
- * Status 400: a wrong type, id, range, cursor or offset; a sequence beyond the chat's last; an
- * unknown command.
- */
+/** Status 400: An argument has a wrong type, id or range, or the command is unknown. */
 export class InvalidArgumentError extends ServerError {}
 
 /**
- * Status 401: the first frame is no `hello`, or credentials are missing, wrong or no longer good;
- * the connection closes.
+ * Status 401: Credentials are missing, wrong or no longer good, or the first frame is not `hello`.
  */
 export class UnauthenticatedError extends ServerError {}
 
-/** Status 403: the token may only read, and the command's class is not read. */
+/** Status 403: The credentials of the caller do not allow the command. */
 export class PermissionDeniedError extends ServerError {}
 
-/** Status 404: the chat, membership or watch that the command needs does not exist. */
+/** Status 404: The chat, membership or watch that the command needs does not exist. */
 export class NotFoundError extends ServerError {}
 
 /**
- * Status 409: an id with other content, another version than `if_version`, a key of another
- * request, or an offset that is not kept.
+ * Status 409: An id or an idempotency key came before with other content, a version differs, or an
+ * offset is not kept.
  */
 export class ConflictError extends ServerError {}
 
-/** Status 410: the chat was dissolved; `detail`, `delete` and `touch` pass over its id instead. */
+/** Status 410: The chat was dissolved. */
 export class GoneError extends ServerError {}
 
-/**
- * Status 413: a frame, list or reply over its limit; ask for less, with `limit` and `cursor` if the
- * command has them.
- */
+/** Status 413: A frame, a list or a reply exceeds its limit. */
 export class TooLargeError extends ServerError {}
 
 /**
- * Status 421: this node is not the active of its [journal](#nodes-of-a-journal): nothing was
- * applied; ask the active.
+ * Status 421: This node is not the active of its journal, and applied nothing. The error names the
+ * active, if it is known.
  */
 export class MovedError extends ServerError {}
 
-/** Status 423: `advance` on a disabled chat. */
+/** Status 423: An `advance` reached a disabled chat. */
 export class DisabledError extends ServerError {}
 
-/**
- * Status 429: a queue is full or other clients do not read: nothing was applied, retry later; or
- * too many watches, or a slow one.
- */
+/** Status 429: A queue or a budget is full. Nothing was applied; the client may retry later. */
 export class BusyError extends ServerError {}
 
 /**
- * Status 503: starting, stopping, disk full or log failed (reads continue); no memory for new chats
- * and members (all else continues).
+ * Status 503: The node starts or stops, its disk or memory is full, or its log is poisoned. The
+ * message says whether the command was applied, if the node knows.
  */
 export class UnavailableError extends ServerError {}
 
@@ -92,4 +82,4 @@ export const OUTCOMES: Readonly<Record<number, Outcome | "byMessage">> = {
 };
 
 /** How the message of a 503 begins if nothing was applied. */
-export const NOT_APPLIED = "not applied";
+export const NOT_APPLIED = "not applied: ";

@@ -18,43 +18,43 @@ export type ChatStatus = 1 | 2;
 /** The status of a chat: 1 normal, 2 disabled. */
 export const ChatStatus = { normal: 1, disabled: 2 } as const;
 
-/** What a `watch` tells. */
+/** The kinds of changes that `watch` returns. */
 export type WatchOp =
-  /** nothing for a while; the offset may have moved all the same. */
+  /** No change for a while, though the offset may have moved. A stream also begins with one. */
   | "heartbeat"
-  /** a chat was made or imported. */
+  /** A chat was created or imported. */
   | "create"
-  /** a chat's sequence rose. */
+  /** A chat's sequence rose; `user_id` is the sender, if known. */
   | "advance"
-  /** a chat was enabled or disabled. */
+  /** A chat was enabled or disabled. */
   | "status"
-  /** a chat was dissolved, or a dissolved one was imported. */
+  /** A chat was dissolved, for good. */
   | "dissolve"
-  /** a user became a member. */
+  /** A user became a member. */
   | "join"
-  /** a user is no longer a member. */
+  /** A user is no longer a member. */
   | "leave"
-  /** a user deleted a chat; with messages behind `seq`, the row stays in the list. */
+  /** A user deleted a chat. */
   | "delete"
-  /** a message brought a deleted chat back to a user. */
+  /** A message brought a deleted chat back to a user. */
   | "return"
-  /** a user's row was imported. */
+  /** A user's row was imported. */
   | "import"
-  /** a user has read. */
+  /** A user's read position rose. */
   | "read"
-  /** a user set flags. */
+  /** A user set flags of a row. */
   | "flags"
-  /** a user cleared a chat's history. */
+  /** A user cleared a chat's history. */
   | "clear"
-  /** a user was erased. */
+  /** Every trace of a user was removed. */
   | "erase"
   /**
-   * a member's message became known late: their own newest message rose to `seq`, the chat's
-   * sequence did not.
+   * The node learned late of a message that the user sent. All messages up to it count as read for
+   * the user; the chat's sequence stays.
    */
   | "sent";
 
-/** All of them. */
+/** All kinds of changes. */
 export const WATCH_OPS: ReadonlySet<string> = new Set([
   "heartbeat", "create", "advance", "status", "dissolve", "join", "leave", "delete", "return",
   "import", "read", "flags", "clear", "erase", "sent",
@@ -62,23 +62,23 @@ export const WATCH_OPS: ReadonlySet<string> = new Set([
 
 /** The record `chat`. */
 export interface Chat {
-  /** the chat. */
+  /** The chat's id. */
   id: string;
-  /** who made it. */
+  /** The creator: a person, a group or a robot, not always a member. */
   creatorId: string;
-  /** 1 single, 2 group, 3 official. */
+  /** The chat's type: single, group or official. */
   type: ChatType;
-  /** 1 normal, 2 disabled. */
+  /** The chat's status: normal or disabled. */
   status: ChatStatus;
-  /** messages are encrypted. */
+  /** Whether the chat's messages are encrypted. */
   isEnc: Flag;
-  /** the floor of the asking user, at most `last_sequence`; 0 without a user. */
+  /** The floor of the user who looks, but at most `last_sequence`; 0 without a user. */
   lastReadSequence: number;
-  /** the newest message. */
+  /** Sequence of the chat's newest message. */
   lastSequence: number;
-  /** time of the newest message. */
+  /** Time of the chat's newest message. */
   lastTime: number;
-  /** when the chat was made. */
+  /** When the chat was created. */
   createdAt: number;
 }
 
@@ -101,30 +101,27 @@ function readChat(r: Reader): Chat {
 
 /** The record `chat_line`. */
 export interface ChatLine {
-  /** the chat; required. */
+  /** The chat's id. */
   id: string;
-  /** who made it; required. */
+  /** The creator: a person, a group or a robot, not always a member. */
   creatorId: string;
-  /** 1 single, 2 group, 3 official; required. */
+  /** The chat's type: single, group or official. */
   type: ChatType;
-  /** nil: 1. */
+  /** The chat's status; normal if absent. */
   status?: ChatStatus | null | undefined;
-  /** nil: 0. */
+  /** Whether the chat's messages are encrypted. */
   isEnc?: Flag | null | undefined;
-  /** nil: 0. */
+  /** Sequence of the chat's newest message. */
   lastSequence?: number | null | undefined;
-  /** nil: 0. */
+  /** Time of the chat's newest message. */
   lastTime?: number | null | undefined;
-  /** nil: 0. */
+  /** When the chat was created. */
   createdAt?: number | null | undefined;
-  /** at most 2^52, so that it can be counted up; nil: 1. `export` has 2^52 for a larger one. */
+  /** The chat's version; 1 if absent. */
   version?: number | null | undefined;
-  /** 1: the chat is gone and its id is never used again; nil: 0. */
+  /** 1: the chat is dissolved and its id is never used again. */
   dissolved?: Flag | null | undefined;
-  /**
-   * digest of the `create` that made it, opaque: 16 hex digits; nil: not known. `export` has nil
-   * for a chat that was dissolved or that came by `import` without one.
-   */
+  /** Digest of the `create` request, in 16 hex digits. It makes a repeated request recognizable. */
   requestDigest?: string | null | undefined;
 }
 
@@ -158,12 +155,12 @@ function readChatLine(r: Reader): ChatLine {
     creatorId: r.string(),
     type: r.code(1, 3) as ChatType,
     status: r.nil() ? null : r.code(1, 2) as ChatStatus,
-    isEnc: r.nil() ? null : r.code(0, 1) as Flag,
-    lastSequence: r.nil() ? null : r.integer(),
-    lastTime: r.nil() ? null : r.integer(),
-    createdAt: r.nil() ? null : r.integer(),
+    isEnc: r.code(0, 1) as Flag,
+    lastSequence: r.integer(),
+    lastTime: r.integer(),
+    createdAt: r.integer(),
     version: r.nil() ? null : r.integer(),
-    dissolved: r.nil() ? null : r.code(0, 1) as Flag,
+    dissolved: r.code(0, 1) as Flag,
     requestDigest: r.nil() ? null : r.string(),
   };
   if (more > 0) r.skip(more);
@@ -172,27 +169,27 @@ function readChatLine(r: Reader): ChatLine {
 
 /** The record `cluster_member`. */
 export interface ClusterMember {
-  /** its name. */
+  /** Its name among the members. */
   member: string;
   /** `active`, `standby`, `claiming`, `demoted`, or `failed` if it waits for an operator. */
   role: string;
-  /** address of its TCP door. */
+  /** The address of its TCP door, as clients reach it. */
   address: string;
-  /** address of its admin listener; empty without one. */
+  /** The address of its admin listener; empty if it has none. */
   admin: string;
-  /** version of its program. */
+  /** The version of its program. */
   version: string | null;
-  /** newest format of the journal that it reads. */
+  /** The newest format of the journal that it reads. */
   format: number | null;
-  /** number of the newest record that it has applied. */
+  /** LSN of the newest record that all of its shards have applied. */
   lsn: number | null;
-  /** number of the newest record that is synced to its disk. */
+  /** LSN of the newest record that is synced to its disk. */
   durableLsn: number | null;
-  /** committed records behind its `lsn`. */
+  /** Committed records that it has not applied, as of its last word. */
   lag: number | null;
-  /** time since its last word, in ms. */
+  /** Time since its last word, in ms. */
   heardMs: number | null;
-  /** why its disk takes nothing; nil if it does. */
+  /** Why its disk takes nothing, if so. */
   disk: string | null;
 }
 
@@ -217,11 +214,11 @@ function readClusterMember(r: Reader): ClusterMember {
 
 /** The record `compared_digest`. */
 export interface ComparedDigest {
-  /** number of the record behind which both are. */
+  /** LSN of the record behind which both are. */
   lsn: number;
-  /** the digest of the standby. */
+  /** The digest of the standby. */
   own: bigint;
-  /** the digest in the log, which the active has written. */
+  /** The digest in the log, which the active has written. */
   active: bigint;
 }
 
@@ -234,41 +231,41 @@ function writeComparedDigest(w: Writer, a: ComparedDigest): void {
 
 /** The record `conversation`. */
 export interface Conversation {
-  /** the chat. */
+  /** The chat's id. */
   id: string;
-  /** the chat again. */
+  /** The chat's id again, under the API's second name for it. */
   chatId: string;
-  /** pinned. */
+  /** Whether the user pinned the chat. */
   isTop: Flag;
-  /** without notifications. */
+  /** Whether the user muted the chat: no notifications. */
   isMute: Flag;
-  /** 1. */
+  /** Always 1, because deleted rows are not conversations. */
   isShow: Flag;
-  /** hidden by the user. */
+  /** Whether the user hid the chat. */
   isHide: Flag;
-  /** read position. */
+  /** The user's read position in the chat. */
   maxReadSeq: number;
-  /** when the user was last online in it. */
+  /** When the user was last online in the chat. */
   lastOnlineTime: number;
-  /** who made the chat. */
+  /** The creator: a person, a group or a robot, not always a member. */
   creatorId: string;
-  /** 1 single, 2 group, 3 official. */
+  /** The chat's type: single, group or official. */
   type: ChatType;
-  /** 1 normal, 2 disabled. */
+  /** The chat's status: normal or disabled. */
   status: ChatStatus;
-  /** messages are encrypted. */
+  /** Whether the chat's messages are encrypted. */
   isEnc: Flag;
-  /** the highest floor, at most `last_sequence`. */
+  /** The user's floor, but at most `last_sequence`; `unread` counts the messages above it. */
   lastReadSequence: number;
-  /** the newest message. */
+  /** Sequence of the chat's newest message. */
   lastSequence: number;
-  /** time of the newest message. */
+  /** Time of the chat's newest message. */
   lastTime: number;
-  /** when the chat was made. */
+  /** When the chat was created. */
   createdAt: number;
-  /** unread messages. */
+  /** How many messages of the chat are unread for the user. */
   unread: number;
-  /** marked as unread by hand. */
+  /** Whether the user marked the chat as unread by hand. */
   markedUnread: Flag;
 }
 
@@ -300,13 +297,13 @@ function readConversation(r: Reader): Conversation {
 
 /** The record `explain_floors`. */
 export interface ExplainFloors {
-  /** the last sequence before the user joined; 0 for a user who is no member. */
+  /** The newest sequence before the user joined. */
   join: number;
-  /** the watermark: what the user deleted or cleared. */
+  /** The watermark: the newest sequence that the user deleted or cleared. */
   deleted: number;
-  /** what the user has read. */
+  /** The user's read position. */
   read: number;
-  /** the user's own newest message. */
+  /** Sequence of the newest message that the user sent. */
   sent: number;
 }
 
@@ -324,78 +321,78 @@ function readExplainFloors(r: Reader): ExplainFloors {
 
 /** The record `limits`. */
 export interface Limits {
-  /** largest request payload. */
+  /** Largest request frame, in bytes. */
   requestBytes: number;
-  /** largest reply payload. */
+  /** Largest reply frame, in bytes. */
   replyBytes: number;
-  /** most ids in one request. */
+  /** Most ids in a request. */
   ids: number;
-  /** most users in `create`, `add_members`, `remove_members`. */
+  /** Most users in `create`, `add_members`, `remove_members`. */
   users: number;
-  /** most chats and members together in one `import`. */
+  /** Most lines in `import`. */
   importLines: number;
-  /** open requests of a connection at which the server stops reading it. */
+  /** Requests in flight on a connection after which the server stops reading it. */
   inFlight: number;
-  /** longest id, in bytes of UTF-8. */
+  /** Longest id, in bytes. */
   idBytes: number;
-  /** a connection without a request for this long is closed. */
+  /** A connection without a request for this long is closed, in ms. */
   idleMs: number;
-  /** how long an [idempotency key](#repeats) is remembered. */
+  /** How long the node remembers an idempotency key, in ms. */
   idempotencyMs: number;
-  /** how many keys a node remembers. */
+  /** How many idempotency keys the node remembers; beyond it, it forgets the oldest first. */
   idempotencyKeys: number;
-  /** how many removed chats of each user [`sync`](#change-logs) remembers. */
+  /** How many removals `sync` still reports for each user. */
   tombstones: number;
-  /** largest first frame, which is `hello`. */
-  helloBytes: number;
-  /** longest text in a request that is no id, in bytes of UTF-8. */
-  textBytes: number;
-  /** deepest nesting of arrays; the request itself counts. */
-  nesting: number;
-  /** largest sequence, time and version. */
-  integerMax: number;
-  /** largest `version` and `join_order` in an `import`. */
-  importCounterMax: number;
-  /** how far `advance` goes at once: `allocate`, and `to` without `force`. */
-  advanceAhead: number;
-  /** how far a `time` may be ahead of the server's. */
-  timeAheadMs: number;
-  /** largest `limit` of `export`, also the default. */
-  exportLines: number;
-  /** largest `limit` of `members`, also the default. */
-  membersPage: number;
-  /** largest `limit` of `sync`, also the default. */
-  syncPage: number;
-  /** largest `limit` of `conversations`. */
-  conversationsPage: number;
-  /** bytes of open requests of a connection at which the server stops reading it. */
-  inFlightBytes: number;
-  /** open requests of a connection with large replies at which the server stops reading it. */
-  largeInFlight: number;
-  /** a reply with more items is large. */
-  smallReplyItems: number;
-  /** bytes of replies that wait for the client at which the server stops reading it. */
-  unsentBytes: number;
-  /** most open watches of one connection. */
-  watches: number;
-  /** `hello` must be complete this long after the accept. */
-  greetingMs: number;
-  /** the rest of a frame must come this long after its last byte. */
-  frameMs: number;
-  /** a client must take a byte of waiting replies within this time. */
-  writeMs: number;
-  /** a `watch` gets a heartbeat after this long without a change. */
-  heartbeatMs: number;
-  /** this many bytes of a long reply to `mark_read_many` count as one more key. */
-  idempotencyAnswerBytes: number;
-  /** most connections of the TCP door of this server; further ones get 429. */
-  connections: number;
-  /** largest `stale_ms` of `hello`. */
-  staleMs: number;
+  /** Largest first frame, which is `hello`, in bytes. */
+  helloBytes?: number;
+  /** Longest text argument that is not an id, in bytes. */
+  textBytes?: number;
+  /** Deepest nesting of arrays in a request. */
+  nesting?: number;
+  /** Largest sequence, time and version. */
+  integerMax?: number;
+  /** Largest version and join order that `import` takes. */
+  importCounterMax?: number;
+  /** How far one `advance` may go without `force`. */
+  advanceAhead?: number;
+  /** How far a time may be ahead of the server's clock, in ms. */
+  timeAheadMs?: number;
+  /** Most lines on a page of `export`. */
+  exportLines?: number;
+  /** Most members on a page of `members`. */
+  membersPage?: number;
+  /** Most changes in a reply of `sync`. */
+  syncPage?: number;
+  /** Most conversations on a page of `conversations`. */
+  conversationsPage?: number;
+  /** Bytes of requests in flight on a connection after which the server stops reading it. */
+  inFlightBytes?: number;
+  /** Requests in flight with large replies after which the server stops reading a connection. */
+  largeInFlight?: number;
+  /** Most items of a reply that does not count as large. */
+  smallReplyItems?: number;
+  /** Bytes of unsent replies after which the server stops reading a connection. */
+  unsentBytes?: number;
+  /** Most open watches of a connection. */
+  watches?: number;
+  /** Time from the accept of a connection until its `hello` must be complete, in ms. */
+  greetingMs?: number;
+  /** Time from the last byte of an incomplete frame until the connection is dropped, in ms. */
+  frameMs?: number;
+  /** A client that takes no byte of its replies for this long is dropped, in ms. */
+  writeMs?: number;
+  /** A watch without a change for this long gets a heartbeat, in ms. */
+  heartbeatMs?: number;
+  /** A long first reply counts as one more idempotency key per this many bytes. */
+  idempotencyAnswerBytes?: number;
+  /** Most connections of the TCP door; further ones get 429. */
+  connections?: number;
+  /** Largest `stale_ms` of `hello`. */
+  staleMs?: number;
 }
 
 function readLimits(r: Reader): Limits {
-  const more = r.array(34);
+  const more = r.array(11);
   const value: Limits = {
     requestBytes: r.integer(),
     replyBytes: r.integer(),
@@ -408,52 +405,49 @@ function readLimits(r: Reader): Limits {
     idempotencyMs: r.integer(),
     idempotencyKeys: r.integer(),
     tombstones: r.integer(),
-    helloBytes: r.integer(),
-    textBytes: r.integer(),
-    nesting: r.integer(),
-    integerMax: r.integer(),
-    importCounterMax: r.integer(),
-    advanceAhead: r.integer(),
-    timeAheadMs: r.integer(),
-    exportLines: r.integer(),
-    membersPage: r.integer(),
-    syncPage: r.integer(),
-    conversationsPage: r.integer(),
-    inFlightBytes: r.integer(),
-    largeInFlight: r.integer(),
-    smallReplyItems: r.integer(),
-    unsentBytes: r.integer(),
-    watches: r.integer(),
-    greetingMs: r.integer(),
-    frameMs: r.integer(),
-    writeMs: r.integer(),
-    heartbeatMs: r.integer(),
-    idempotencyAnswerBytes: r.integer(),
-    connections: r.integer(),
-    staleMs: r.integer(),
   };
-  if (more > 0) r.skip(more);
+  if (more > 0) value.helloBytes = r.integer();
+  if (more > 1) value.textBytes = r.integer();
+  if (more > 2) value.nesting = r.integer();
+  if (more > 3) value.integerMax = r.integer();
+  if (more > 4) value.importCounterMax = r.integer();
+  if (more > 5) value.advanceAhead = r.integer();
+  if (more > 6) value.timeAheadMs = r.integer();
+  if (more > 7) value.exportLines = r.integer();
+  if (more > 8) value.membersPage = r.integer();
+  if (more > 9) value.syncPage = r.integer();
+  if (more > 10) value.conversationsPage = r.integer();
+  if (more > 11) value.inFlightBytes = r.integer();
+  if (more > 12) value.largeInFlight = r.integer();
+  if (more > 13) value.smallReplyItems = r.integer();
+  if (more > 14) value.unsentBytes = r.integer();
+  if (more > 15) value.watches = r.integer();
+  if (more > 16) value.greetingMs = r.integer();
+  if (more > 17) value.frameMs = r.integer();
+  if (more > 18) value.writeMs = r.integer();
+  if (more > 19) value.heartbeatMs = r.integer();
+  if (more > 20) value.idempotencyAnswerBytes = r.integer();
+  if (more > 21) value.connections = r.integer();
+  if (more > 22) value.staleMs = r.integer();
+  if (more > 23) r.skip(more - 23);
   return value;
 }
 
 /** The record `log_stats`. */
 export interface LogStats {
-  /** `always`, `everysec`, `never` or `off`. */
+  /** The mode: `always`, `everysec`, `never`, or `off`. */
   mode: string;
-  /**
-   * `ok`, `stalled` (the disk or the system rejected a write, which is retried) or `poisoned` (a
-   * sync failed).
-   */
+  /** `ok`, `stalled` (a write failed and is retried) or `poisoned` (a sync failed). */
   state: string;
-  /** number of the newest record. */
+  /** LSN of the newest record. */
   lastLsn: number;
-  /** newest record that is synced. */
+  /** LSN of the newest record that is synced to the disk. */
   durableLsn: number;
-  /** bytes that wait to be written. */
+  /** Bytes of records that wait to be written. */
   queuedBytes: number;
-  /** bytes written since the start. */
+  /** Bytes written since the start. */
   writtenBytes: number;
-  /** syncs since the start. */
+  /** Syncs since the start. */
   syncs: number;
 }
 
@@ -474,9 +468,9 @@ function readLogStats(r: Reader): LogStats {
 
 /** The record `member`. */
 export interface Member {
-  /** who. */
+  /** The user who is the member. */
   userId: string;
-  /** the first sequence that counts for them. */
+  /** The join sequence: the first sequence that counts for the member. */
   joinSeq: number;
 }
 
@@ -492,51 +486,40 @@ function readMember(r: Reader): Member {
 
 /** The record `member_line`. */
 export interface MemberLine {
-  /** who; required. */
+  /** The user who is the member. */
   userId: string;
-  /** in which chat; required. */
+  /** The chat that the user is a member of. */
   chatId: string;
-  /** nil, or the same as `chat_id`; `export` has nil. */
+  /** The `id` of a list row; if present it must equal `chat_id`. */
   id?: string | null | undefined;
-  /** nil: 0. */
+  /** Whether the user pinned the chat. */
   isTop?: Flag | null | undefined;
-  /** nil: 0. */
+  /** Whether the user muted the chat. */
   isMute?: Flag | null | undefined;
-  /** 0 means deleted; nil: 1. */
+  /** 0 means that the user deleted the chat; 1 if absent. */
   isShow?: Flag | null | undefined;
-  /** nil: 0. */
+  /** Whether the user hid the chat. */
   isHide?: Flag | null | undefined;
-  /** nil: 0. */
+  /** The user's read position in the chat. */
   maxReadSeq?: number | null | undefined;
-  /** nil: 0. */
+  /** When the user was last online in the chat. */
   lastOnlineTime?: number | null | undefined;
-  /** nil: 1. `export` has nil with `removed`. */
+  /** The join sequence: the first sequence that counts; 1 if absent. */
   joinSeq?: number | null | undefined;
-  /**
-   * watermark; nil: the chat's last sequence if `is_show` is 0, else 0. `export` has nil with
-   * `removed`, and while the user's row is not made yet.
-   */
+  /** The watermark. If absent, a deleted row takes the chat's last sequence, another row 0. */
   deletedToSeq?: number | null | undefined;
-  /** the user's own newest message; nil: 0. */
+  /** Sequence of the newest message that the user sent. */
   sentSeq?: number | null | undefined;
-  /** nil: 0. */
+  /** Whether the user marked the chat as unread by hand. */
   markedUnread?: Flag | null | undefined;
   /**
-   * place in the user's list, larger is joined later; at most 2^52; nil: in order of arrival, see
-   * [`import`](#import). `export` has nil with `removed`, and while the user's row is not made yet;
-   * it has 2^52 for a larger one.
+   * The place in the user's list: a larger order joined later. If absent, lines join as they
+   * arrive.
    */
   joinOrder?: number | null | undefined;
-  /**
-   * the row's version, at most 2^52, taken as it is while all that the user has was imported; nil,
-   * or after that: the user's next. `export` has nil while the user's row is not made yet, and 2^52
-   * for a larger one.
-   */
+  /** The version of the row; if absent, the next version of the user. */
   version?: number | null | undefined;
-  /**
-   * 1: the user is no longer a member, and only `user_id`, `chat_id` and `version` count; nil: 0.
-   * See [`import`](#import).
-   */
+  /** 1: the user is no longer a member; only `user_id`, `chat_id` and `version` count. */
   removed?: Flag | null | undefined;
 }
 
@@ -580,19 +563,19 @@ function readMemberLine(r: Reader): MemberLine {
     userId: r.string(),
     chatId: r.string(),
     id: r.nil() ? null : r.string(),
-    isTop: r.nil() ? null : r.code(0, 1) as Flag,
-    isMute: r.nil() ? null : r.code(0, 1) as Flag,
+    isTop: r.code(0, 1) as Flag,
+    isMute: r.code(0, 1) as Flag,
     isShow: r.nil() ? null : r.code(0, 1) as Flag,
-    isHide: r.nil() ? null : r.code(0, 1) as Flag,
-    maxReadSeq: r.nil() ? null : r.integer(),
-    lastOnlineTime: r.nil() ? null : r.integer(),
+    isHide: r.code(0, 1) as Flag,
+    maxReadSeq: r.integer(),
+    lastOnlineTime: r.integer(),
     joinSeq: r.nil() ? null : r.integer(),
     deletedToSeq: r.nil() ? null : r.integer(),
-    sentSeq: r.nil() ? null : r.integer(),
-    markedUnread: r.nil() ? null : r.code(0, 1) as Flag,
+    sentSeq: r.integer(),
+    markedUnread: r.code(0, 1) as Flag,
     joinOrder: r.nil() ? null : r.integer(),
     version: r.nil() ? null : r.integer(),
-    removed: r.nil() ? null : r.code(0, 1) as Flag,
+    removed: r.code(0, 1) as Flag,
   };
   if (more > 0) r.skip(more);
   return value;
@@ -600,9 +583,9 @@ function readMemberLine(r: Reader): MemberLine {
 
 /** The record `read_item`. */
 export interface ReadItem {
-  /** which chat; required. */
+  /** The chat that the user has read. */
   chatId: string;
-  /** up to which sequence; required. */
+  /** The new read position, at most the chat's last sequence. */
   seq: number;
 }
 
@@ -614,13 +597,13 @@ function writeReadItem(w: Writer, a: ReadItem): void {
 
 /** The record `read_result`. */
 export interface ReadResult {
-  /** the chat. */
+  /** The chat's id. */
   chatId: string;
-  /** 200, or the [status](#errors) of the error that `mark_read` would have. */
+  /** 200, or the status that a `mark_read` of this item would have. */
   status: number;
-  /** the stored position; nil if rejected. */
+  /** The stored read position; absent if the item was refused. */
   maxReadSeq: number | null;
-  /** what is still unread; nil if rejected. */
+  /** How many messages are still unread; absent if the item was refused. */
   unread: number | null;
 }
 
@@ -638,19 +621,19 @@ function readReadResult(r: Reader): ReadResult {
 
 /** The record `row`. */
 export interface Row {
-  /** the chat. */
+  /** The chat's id again, under the API's second name for it. */
   chatId: string;
-  /** pinned. */
+  /** Whether the user pinned the chat. */
   isTop: Flag;
-  /** without notifications. */
+  /** Whether the user muted the chat: no notifications. */
   isMute: Flag;
-  /** 1; `delete` makes it 0 and the next message 1 again. */
+  /** 0 after the user deleted the chat, until its next message; else 1. */
   isShow: Flag;
-  /** hidden by the user. */
+  /** Whether the user hid the chat. */
   isHide: Flag;
-  /** read position. */
+  /** The user's read position in the chat. */
   maxReadSeq: number;
-  /** when the user was last online in it. */
+  /** When the user was last online in the chat. */
   lastOnlineTime: number;
 }
 
@@ -671,21 +654,21 @@ function readRow(r: Reader): Row {
 
 /** The record `shard_stats`. */
 export interface ShardStats {
-  /** its number. */
+  /** The shard's number, from 0. */
   shard: number;
-  /** chats, without dissolved ones. */
+  /** Chats of the shard, without dissolved ones. */
   chats: number;
-  /** dissolved chats. */
+  /** Dissolved chats of the shard. */
   dissolved: number;
-  /** users with at least one row. */
+  /** Users of the shard with at least one row. */
   users: number;
-  /** rows. */
+  /** Rows of the shard's users. */
   memberships: number;
-  /** events of chats that are not delivered yet. */
+  /** Chat events of the shard that are not delivered yet. */
   outbox: number;
-  /** commands that it ran. */
+  /** Commands that the shard ran since the start. */
   commands: number;
-  /** connections on its core. */
+  /** Connections that the shard's worker serves. */
   connections: number;
 }
 
@@ -707,9 +690,9 @@ function readShardStats(r: Reader): ShardStats {
 
 /** The record `since`. */
 export interface Since {
-  /** from the reply before; required. */
+  /** The incarnation of the log that the version belongs to; opaque. */
   log: string;
-  /** from the reply before; required. */
+  /** The version up to which the caller has all changes. */
   version: number;
 }
 
@@ -721,17 +704,19 @@ function writeSince(w: Writer, a: Since): void {
 
 /** The record `snapshot_stats`. */
 export interface SnapshotStats {
-  /** when the newest was published, by this run or one before; 0 without a snapshot. */
+  /**
+   * When the newest snapshot was published, in ms, by this run or an earlier one; 0 without one.
+   */
   lastTime: number;
-  /** size of the newest. */
+  /** Size of the newest snapshot, in bytes. */
   lastBytes: number;
-  /** how long the newest of this run took; 0 before the first. */
+  /** How long the newest snapshot of this run took, in ms; 0 before the first. */
   lastDurationMs: number;
-  /** snapshots since the start. */
+  /** Snapshots since the start. */
   taken: number;
-  /** attempts that failed since the start. */
+  /** Snapshots that failed since the start. */
   failed: number;
-  /** 1 while one is being written. */
+  /** 1 while a snapshot is being written. */
   running: number;
 }
 
@@ -751,27 +736,27 @@ function readSnapshotStats(r: Reader): SnapshotStats {
 
 /** The record `sync_item`. */
 export interface SyncItem {
-  /** `upsert`: the row is in the list, with these fields; `remove`: it is not. */
+  /** Whether the row is in the list or left it. */
   op: string;
-  /** the chat. */
+  /** The chat's id. */
   id: string;
-  /** the chat again. */
+  /** The chat's id again, under the API's second name for it. */
   chatId: string;
-  /** pinned. */
+  /** Whether the user pinned the chat. */
   isTop: Flag;
-  /** without notifications. */
+  /** Whether the user muted the chat: no notifications. */
   isMute: Flag;
-  /** 1 for `upsert`, 0 for `remove`. */
+  /** 1 for an upsert, 0 for a remove. */
   isShow: Flag;
-  /** hidden by the user. */
+  /** Whether the user hid the chat. */
   isHide: Flag;
-  /** read position. */
+  /** The user's read position in the chat. */
   maxReadSeq: number;
-  /** when the user was last online in it. */
+  /** When the user was last online in the chat. */
   lastOnlineTime: number;
-  /** marked as unread by hand. */
+  /** Whether the user marked the chat as unread by hand. */
   markedUnread: Flag;
-  /** the row's version. */
+  /** The version that the row got by this change. */
   version: number;
 }
 
@@ -796,15 +781,15 @@ function readSyncItem(r: Reader): SyncItem {
 
 /** The record `unread_item`. */
 export interface UnreadItem {
-  /** who. */
+  /** The user whom the counts are for. */
   userId: string;
-  /** unread messages in chats that are not muted. */
+  /** Unread messages in chats that are not muted. */
   messages: number;
-  /** chats with unread messages or marked as unread, not muted. */
+  /** Chats that have unread messages or an unread mark, and are not muted. */
   chats: number;
-  /** unread messages in muted chats. */
+  /** Unread messages in muted chats. */
   mutedMessages: number;
-  /** muted chats with unread messages or marked as unread. */
+  /** Muted chats that have unread messages or an unread mark. */
   mutedChats: number;
 }
 
@@ -823,671 +808,699 @@ function readUnreadItem(r: Reader): UnreadItem {
 
 /** The arguments of `hello`. */
 export interface HelloArguments {
-  /** the secret, if the server wants one. */
+  /** The secret of the caller, if the server requires one. */
   token?: string | null | undefined;
-  /** name and version of the client, for the server's log. */
+  /** The client's name and version, for the server's log. */
   client?: string | null | undefined;
-  /** move this connection to the core of this shard, a number below `shards`. */
+  /** The shard to whose worker the connection moves. */
   shard?: number | null | undefined;
   /**
-   * 1 to 600000: a [standby](#reads-on-standbys) replies to reads from a state that is less old;
-   * nil: it does not.
+   * How old the state may be that a standby replies to reads from, in ms. If absent, a standby
+   * replies to no reads. The active, and a node without a journal, pass over it. 1 to 600000.
    */
   staleMs?: number | null | undefined;
 }
 
 /** The reply to `hello`. */
 export interface HelloReply {
-  /** `chatshard`. */
+  /** Always `chatshard`. */
   server: string;
-  /** the server's version. */
+  /** The version of the server's build. */
   version: string;
-  /** the version of the protocol: 1. */
+  /** The version of the wire protocol. */
   protocol: number;
-  /** how many shards the node has. */
+  /** How many shards the node has, from 1. */
   shards: number;
-  /** how many slots there are: 4096. */
+  /** How many slots the keys are spread over. */
   slots: number;
-  /** seed of the hash, up to 2^64-1. */
+  /** Seed of the key hash: slot = xxh64(key, seed) mod slots, shard = slot mod shards. */
   hashSeed: bigint;
-  /** the shard whose core this connection is on. */
+  /** The shard whose core serves this connection. */
   shard: number;
-  /** what the server accepts. */
+  /** The limits of this server. */
   limits: Limits;
   /**
-   * `active`, `standby`, `claiming` or `demoted`; without a [journal](#nodes-of-a-journal)
-   * `active`.
+   * What the node is in its journal: `active`, `standby`, `claiming` or `demoted`. A node without a
+   * journal is `active`.
    */
-  role: string;
-  /** address of the active's TCP door; empty if it is not known, or without a journal. */
-  active: string;
-  /** number of the active's claim; 0 without a journal. */
-  epoch: number;
-  /** id of the journal; 0 without one. */
-  journal: bigint;
+  role?: string;
+  /** The address of the active's TCP door; empty if it is not known, or there is no journal. */
+  active?: string;
+  /** The number of the active's claim; 0 without a journal. */
+  epoch?: number;
+  /** The id of the journal; 0 without one. */
+  journal?: bigint;
 }
 
 /** The reply to `stats`. */
 export interface StatsReply {
-  /** the server's version. */
+  /** The version of the server's build. */
   version: string;
-  /** since the start. */
+  /** Milliseconds since the start of the process. */
   uptimeMs: number;
-  /** without dissolved ones. */
+  /** Chats, without dissolved ones. */
   chats: number;
-  /** dissolved chats. */
+  /** Dissolved chats, whose ids stay taken. */
   dissolved: number;
-  /** users with at least one row. */
+  /** Users with at least one row. */
   users: number;
-  /** rows, with deleted ones. */
+  /** Memberships, including those whose row the user deleted. */
   memberships: number;
-  /** events of chats that are not delivered yet. */
+  /** Chat events that are not delivered to the rows of their users yet. */
   outbox: number;
-  /** replies since the start. */
+  /** Requests with a reply since the start. */
   requests: number;
-  /** replies among them with an error. */
+  /** Requests since the start that failed. */
   errors: number;
-  /** open connections of the TCP door. */
+  /** Open connections of the TCP door. */
   connections: number;
-  /** resident memory when it was read last; 0 if the system never said it. */
+  /** Resident memory of the process, in bytes. */
   memoryBytes: number;
-  /** the log. */
+  /** State and figures of the log. */
   log: LogStats;
-  /** the newest snapshot. */
+  /** State and figures of snapshots. */
   snapshot: SnapshotStats;
-  /** each shard. */
+  /** Figures of each shard, in the order of their numbers. */
   shards: ShardStats[];
-  /** memory at which new chats and members are rejected; 0 without a bound. */
+  /** Memory at which the node refuses new chats and members, in bytes; 0 without a bound. */
   memoryMaxBytes: number;
-  /** 1 while they are rejected. */
+  /** 1 while the node refuses new chats and members. */
   memoryFull: number;
-  /** bytes that the program has allocated and not freed; 0 if its allocator does not count. */
+  /** Bytes that the program allocated and did not free; 0 if its allocator does not count. */
   memoryLiveBytes: number;
-  /** 1 while the system does not say the resident memory, so that `memory_bytes` is older. */
+  /**
+   * 1 while the system does not report the resident memory. `memory_bytes` then is the last known
+   * figure, or 0 if there never was one.
+   */
   memoryStale: number;
 }
 
 /** The reply to `snapshot`. */
 export interface SnapshotReply {
-  /** path of the file on the server. */
+  /** The path of the snapshot file on the server. */
   path: string;
-  /** its size. */
+  /** Size of the file, in bytes. */
   bytes: number;
-  /** chats and memberships in it. */
+  /** How many chats and memberships the snapshot holds. */
   records: number;
 }
 
 /** The arguments of `export`. */
 export interface ExportArguments {
-  /** `next_cursor` of the page before. */
+  /** `next_cursor` of the previous page; if absent, the first page comes. */
   cursor?: string | null | undefined;
-  /** 1 to 1000; default 1000: most lines in the reply. */
+  /** Most lines in the reply. 1 to 1000; 1000 if absent. */
   limit?: number | null | undefined;
 }
 
 /** The reply to `export`. */
 export interface ExportReply {
-  /** chats. */
+  /** The chats of this page. */
   chats: ChatLine[];
-  /** members. */
+  /** The memberships of this page. */
   members: MemberLine[];
-  /** nil on the last page. */
+  /** The `cursor` of the next page; absent on the last page. */
   nextCursor: string | null;
 }
 
 /** The arguments of `import`. */
 export interface ImportArguments {
-  /** nil: none. */
+  /** The chats to store. At most 10000 items. */
   chats?: readonly ChatLine[] | null | undefined;
-  /** of these chats, or of chats that exist; nil: none. */
+  /**
+   * The memberships to store, of chats in this request or of chats that exist already. At most
+   * 10000 items.
+   */
   members?: readonly MemberLine[] | null | undefined;
-  /** take lines for what exists too: the higher sequence of both stays. */
+  /**
+   * Whether to accept lines for chats and memberships that exist; the larger sequence of both
+   * stays.
+   */
   merge?: boolean | null | undefined;
-  /** see [Repeats](#repeats). */
+  /** Makes a retry safe: the same request with this key gets the first reply. */
   idempotencyKey?: string | null | undefined;
 }
 
 /** The reply to `import`. */
 export interface ImportReply {
-  /** chats that were taken. */
+  /** How many chats were stored. */
   chats: number;
-  /** members that were taken. */
+  /** How many memberships were stored. */
   members: number;
 }
 
 /** The reply to `verify`. */
 export interface VerifyReply {
-  /** chats that were checked, with dissolved ones. */
+  /** Chats that were compared, including dissolved ones. */
   chats: number;
-  /** members that were compared with their rows. */
+  /** Members that were compared with their rows. */
   members: number;
-  /** rows that were compared with their chats. */
+  /** Rows that were compared with their chats. */
   rows: number;
-  /** how many there are; 0 is right. */
+  /** How many differences were found, including those that `items` leaves out. */
   differences: number;
-  /** the first 1000 of them, in words. */
+  /** The first differences, in words. */
   items: string[];
 }
 
 /** The arguments of `watch`. */
 export interface WatchArguments {
-  /** `offset` of the last event that was seen; nil: from now on. */
+  /** The offset of the last change that the caller has seen. Without it the stream begins now. */
   from?: string | null | undefined;
 }
 
 /** The reply to `watch`. */
 export interface WatchReply {
-  /** where to continue behind this event; opaque. */
+  /** The position behind this change, for a later `from`; opaque. */
   offset: string;
-  /** the user. */
+  /** The user whom the change concerns. */
   userId: string | null;
-  /** the chat. */
+  /** The chat that the change concerns. */
   chatId: string | null;
-  /** what happened. */
+  /** The kind of the change, which decides which fields are present. */
   op: WatchOp;
-  /** the chat's newest sequence. */
+  /** The chat's newest sequence. */
   lastSequence: number | null;
-  /** its time. */
+  /** The time of that sequence. */
   lastTime: number | null;
-  /**
-   * read position, watermark, the user's own newest message, or the first sequence that counts for
-   * a new member.
-   */
+  /** The sequence of the op: read position, watermark, newest sent message, or join sequence. */
   seq: number | null;
-  /** pin, if it was set. */
+  /** The new pin flag, if the change set it. */
   isTop: Flag | null;
-  /** mute, if it was set. */
+  /** The new mute flag, if the change set it. */
   isMute: Flag | null;
-  /** hide, if it was set. */
+  /** The new hide flag, if the change set it. */
   isHide: Flag | null;
-  /** mark, if it was set. */
+  /** The new unread mark, if the change set it. */
   markedUnread: Flag | null;
-  /** the chat's status, if it was set. */
+  /** The chat's new status, if the change set it. */
   status: ChatStatus | null;
 }
 
 /** The arguments of `cancel`. */
 export interface CancelArguments {
-  /** the `request_id` of the `watch`. */
+  /** The request id with which the `watch` was sent on this connection. */
   requestId: number;
 }
 
 /** The reply to `cluster`. */
 export interface ClusterReply {
-  /** this node, the active, and those that reported to it; at most 34. */
+  /** The members, by name: the newest active, this node, and those that reported to the active. */
   members: ClusterMember[];
-  /** number of the newest claim that this node knows; 0 without one. */
+  /** Number of the newest claim that this node knows; 0 without a journal. */
   epoch: number;
-  /** how old the active's word is that this node passes on; 0 on the active; nil without one. */
+  /**
+   * Age of what a standby passes on, in ms. On the active it is 0, and on a standby that has not
+   * heard of an active it is absent.
+   */
   ageMs: number | null;
   /**
-   * number of the newest entry of the journal that this node knows of; nil without a journal, and
-   * if it knows none of `epoch`.
+   * Seq of the newest entry of the journal that this node or, as far as it heard, another member
+   * has accepted. Absent without a journal, and while no entry of `epoch` was accepted.
    */
   seq: number | null;
   /**
-   * why this node does not claim although no active replies: another member has more than the
-   * engine shows.
+   * Why this node does not claim although the active is silent: another member has accepted more
+   * than the engine shows.
    */
   noClaim: string | null;
 }
 
 /** The arguments of `handover`. */
 export interface HandoverArguments {
-  /**
-   * name of the standby that claims first, 1 to 255 bytes; the others wait as after a crash; nil:
-   * any of them.
-   */
+  /** Name of the standby that claims first; any standby if absent. 1 to 255 bytes. */
   to?: string | null | undefined;
   /**
-   * number of the claim whose stint is to end, as `cluster` shows it; nil: the present one. With
-   * it, a request that comes twice ends no later stint.
+   * Number of the claim whose stint is to end. If another one is the newest, nothing changes: a
+   * request that comes late ends no later stint.
    */
   epoch?: number | null | undefined;
 }
 
 /** The reply to `handover`. */
 export interface HandoverReply {
-  /** number of the claim that has ended. */
+  /** Number of the claim whose stint has ended. */
   epoch: number;
-  /** number of the newest record of the node as the active. */
+  /** LSN of the newest record of that stint. */
   lastLsn: number;
 }
 
 /** The arguments of `report`. */
 export interface ReportArguments {
-  /** name of the standby, 1 to 255 bytes as all texts here. */
+  /** Its name among the members. 1 to 255 bytes. */
   member: string;
-  /** address of its TCP door. */
+  /** The address of its TCP door, as clients reach it. 0 to 255 bytes. */
   address: string;
-  /** address of its admin listener; empty without one. */
+  /** The address of its admin listener; empty if it has none. 0 to 255 bytes. */
   admin: string;
-  /** version of its program. */
+  /** The version of its program. 0 to 255 bytes. */
   version: string;
-  /** newest format of the journal that it reads. */
+  /** The newest format of the journal that it reads. */
   format: number;
-  /** number of the newest record that it has applied. */
+  /** LSN of the newest record that all of its shards have applied. */
   lsn: number;
-  /** number of the newest record that is synced to its disk. */
+  /** LSN of the newest record that is synced to its disk. The active may trim up to it. */
   durableLsn: number;
-  /** `standby`, `claiming`, `demoted`, or `failed` if it waits for an operator. */
+  /** `standby`, `claiming`, `demoted`, or `failed` if it waits for an operator. 0 to 255 bytes. */
   role: string;
-  /** id of its journal. */
+  /** Id of its journal. */
   journal: bigint;
-  /** age of its newest snapshot; nil without one. */
+  /** Age of its newest snapshot, in ms; absent if there is none, or its age is not known. */
   snapshotAgeMs?: number | null | undefined;
   /**
-   * digests of the log that it has compared with its own: the newest ones, and those that differed;
-   * at most 16.
+   * Digests of the log that it has compared with its own: the newest ones, and those that differed.
+   * At most 16 items.
    */
   digests?: readonly ComparedDigest[] | null | undefined;
-  /** why its disk takes nothing; nil if it does. */
+  /** Why its disk takes nothing, if so. 0 to 255 bytes. */
   disk?: string | null | undefined;
 }
 
 /** The reply to `report`. */
 export interface ReportReply {
-  /** as of [`cluster`](#cluster). */
+  /** The members as the active knows them, by name. */
   members: ClusterMember[];
   /**
-   * the LSN of a digest in which the standby differs from this node while another standby does not:
-   * it copies the data anew.
+   * LSN of a digest in which this standby differs from the active, while another one does not: its
+   * data is wrong.
    */
   wrongAt: number | null;
 }
 
 /** The arguments of `list`. */
 export interface ListArguments {
-  /** whose rows. */
+  /** The user whose rows are listed. */
   userId: string;
-  /** at least 1; nil: all rows. */
+  /** Most rows in the reply; all rows if absent. 1 to 4294967295. */
   limit?: number | null | undefined;
-  /** `next_cursor` of the page before. */
+  /** `next_cursor` of the previous page; if absent, the first page comes. */
   cursor?: string | null | undefined;
 }
 
 /** The reply to `list`. */
 export interface ListReply {
-  /** the rows. */
+  /** The rows in list order: pinned first, then newest-joined first. */
   items: Row[];
-  /** nil on the last page. */
+  /** The `cursor` of the next page; null on the last page. */
   nextCursor: string | null;
 }
 
 /** The arguments of `detail`. */
 export interface DetailArguments {
-  /** at most 1000. */
+  /** The chats. At most 1000 items. */
   ids: readonly string[];
-  /** for whom: fills `last_read_sequence`. */
+  /**
+   * The user who looks. With it the reply has `last_read_sequence` and leaves out chats that the
+   * user is not a member of.
+   */
   userId?: string | null | undefined;
 }
 
 /** The reply to `detail`. */
 export interface DetailReply {
-  /** the chats that exist. */
+  /** The chats that exist and are not dissolved, in the order of the request, each once. */
   items: Chat[];
 }
 
 /** The arguments of `delete`. */
 export interface DeleteArguments {
-  /** whose list. */
+  /** The user whose list loses the chats. */
   userId: string;
-  /** at most 1000. */
+  /** The chats to remove. Those that the user does not have are ignored. At most 1000 items. */
   ids: readonly string[];
-  /** the newest sequence that the user saw; nil: the last one of each chat. */
+  /** The newest sequence that the user saw; if absent, the last sequence of each chat. */
   upTo?: number | null | undefined;
-  /** see [Repeats](#repeats). */
+  /** Makes a retry safe: the same request with this key gets the first reply. */
   idempotencyKey?: string | null | undefined;
 }
 
 /** The arguments of `setFlags`. */
 export interface SetFlagsArguments {
-  /** whose row. */
+  /** The user whose row changes. */
   userId: string;
-  /** the chat. */
+  /** The chat of the row. */
   chatId: string;
-  /** pin. */
+  /** Pins the row (1) or unpins it (0). */
   isTop?: Flag | null | undefined;
-  /** mute. */
+  /** Mutes the row (1) or unmutes it (0). */
   isMute?: Flag | null | undefined;
-  /** hide. */
+  /** Hides the row (1) or shows it (0). */
   isHide?: Flag | null | undefined;
-  /** mark as unread; the read position does not move. */
+  /** Marks the chat as unread (1) or takes the mark away (0); the read position stays. */
   markedUnread?: Flag | null | undefined;
-  /** see [Repeats](#repeats). */
+  /** Makes a retry safe: the same request with this key gets the first reply. */
   idempotencyKey?: string | null | undefined;
-  /** only if the row has this version; else 409. */
+  /** The command needs the row to have this version; otherwise it fails with 409. */
   ifVersion?: number | null | undefined;
 }
 
 /** The reply to `setFlags`. */
 export interface SetFlagsReply {
-  /** the row as it is now. */
+  /** The row with its new flags. */
   row: Row;
-  /** the row's version. */
+  /** The row's version after the change. */
   version: number;
 }
 
 /** The arguments of `touch`. */
 export interface TouchArguments {
-  /** who is online. */
+  /** The user who is online. */
   userId: string;
-  /** in which chats, at most 1000; nil: in all of the user's. */
+  /**
+   * The chats in which the user is online; all of the user's chats if absent. At most 1000 items.
+   */
   chatIds?: readonly string[] | null | undefined;
-  /** nil: the server's; more than a day ahead is 400. */
+  /**
+   * When the user was online; the server's time if absent. A row keeps a later time that it has.
+   */
   time?: number | null | undefined;
-  /** see [Repeats](#repeats). */
+  /** Makes a retry safe: the same request with this key gets the first reply. */
   idempotencyKey?: string | null | undefined;
 }
 
 /** The reply to `touch`. */
 export interface TouchReply {
-  /** how many of the named rows the user has. */
+  /** How many of the named rows the user has. */
   touched: number;
 }
 
 /** The arguments of `clear`. */
 export interface ClearArguments {
-  /** whose row. */
+  /** The user whose row changes. */
   userId: string;
-  /** the chat. */
+  /** The chat of the row. */
   chatId: string;
-  /** see [Repeats](#repeats). */
+  /** Makes a retry safe: the same request with this key gets the first reply. */
   idempotencyKey?: string | null | undefined;
-  /** only if the row has this version; else 409. */
+  /** The command needs the row to have this version; otherwise it fails with 409. */
   ifVersion?: number | null | undefined;
 }
 
 /** The reply to `clear`. */
 export interface ClearReply {
-  /** the watermark: the user sees nothing at or below it. */
+  /** The watermark: the user sees no message at or below it. */
   deletedToSeq: number;
 }
 
 /** The arguments of `markRead`. */
 export interface MarkReadArguments {
-  /** who has read. */
+  /** The user who has read. */
   userId: string;
-  /** in which chat. */
+  /** The chat that the user has read. */
   chatId: string;
-  /** up to which sequence. */
+  /**
+   * The new read position, at most the chat's last sequence. If it is not above the stored one,
+   * nothing changes.
+   */
   seq: number;
-  /** see [Repeats](#repeats). */
+  /** Makes a retry safe: the same request with this key gets the first reply. */
   idempotencyKey?: string | null | undefined;
-  /** only if the row has this version; else 409. */
+  /** The command needs the row to have this version; otherwise it fails with 409. */
   ifVersion?: number | null | undefined;
 }
 
 /** The reply to `markRead`. */
 export interface MarkReadReply {
-  /** the stored position. */
+  /** The stored read position, which never falls. */
   maxReadSeq: number;
-  /** what is still unread. */
+  /** How many messages are still unread. */
   unread: number;
 }
 
 /** The arguments of `markReadMany`. */
 export interface MarkReadManyArguments {
-  /** who has read. */
+  /** The user who has read. */
   userId: string;
-  /** at most 1000. */
+  /** The chats and their read positions; each chat at most once. At most 1000 items. */
   items: readonly ReadItem[];
-  /** see [Repeats](#repeats). */
+  /** Makes a retry safe: the same request with this key gets the first reply. */
   idempotencyKey?: string | null | undefined;
 }
 
 /** The reply to `markReadMany`. */
 export interface MarkReadManyReply {
-  /** one for each item, in the order asked. */
+  /** The results of all items, refused ones included. */
   items: ReadResult[];
 }
 
 /** The arguments of `conversations`. */
 export interface ConversationsArguments {
-  /** whose conversations. */
+  /** The user whose conversations are listed. */
   userId: string;
-  /** 1 to 200; default 50. */
+  /** Most conversations in the reply; 50 if absent, at most 200. 1 to 200; 50 if absent. */
   limit?: number | null | undefined;
-  /** `next_cursor` of the page before. */
+  /** `next_cursor` of the previous page; if absent, the first page comes. */
   cursor?: string | null | undefined;
-  /** true: only those with unread messages, or marked as unread. */
+  /** Only conversations with unread messages or with an unread mark. */
   unreadOnly?: boolean | null | undefined;
-  /** only those of this type. */
+  /** Only conversations of this type. */
   type?: ChatType | null | undefined;
-  /** 1: only hidden ones, 0: only others. */
+  /** 1: only hidden conversations; 0: only the others. */
   hidden?: Flag | null | undefined;
-  /** only those whose newest message is of this time or later. */
+  /** Only conversations whose newest message is of this time or later. */
   activeSince?: number | null | undefined;
 }
 
 /** The reply to `conversations`. */
 export interface ConversationsReply {
-  /** the conversations of this page. */
+  /** The conversations of this page. */
   items: Conversation[];
-  /** nil on the last page. */
+  /** The `cursor` of the next page; null on the last page. */
   nextCursor: string | null;
-  /** up to the cursor, conversations moved, came or went; false without a cursor. */
+  /**
+   * True if conversations before this page moved, came or went since the previous page. All others
+   * are neither skipped nor repeated.
+   */
   moved: boolean;
 }
 
 /** The arguments of `unread`. */
 export interface UnreadArguments {
-  /** whose counts; at most 1000. */
+  /** The users; a repeated user counts once. At most 1000 items. */
   userIds: readonly string[];
 }
 
 /** The reply to `unread`. */
 export interface UnreadReply {
-  /** the counts. */
+  /** The counts of each user. */
   items: UnreadItem[];
 }
 
 /** The arguments of `sync`. */
 export interface SyncArguments {
-  /** whose changes. */
+  /** The user whose rows are synchronized. */
   userId: string;
-  /** `log` and `version` of the reply before; nil: a listing from the start. */
+  /** `log` and `version` of the previous reply. Without it all rows come, like after a reset. */
   since?: Since | null | undefined;
-  /** 1 to 1000; default 1000. Imported rows that share a version come together, even beyond it. */
+  /** Most changes in the reply. 1 to 1000; 1000 if absent. */
   limit?: number | null | undefined;
 }
 
 /** The reply to `sync`. */
 export interface SyncReply {
-  /** for the next `since`; opaque. */
+  /** The `log` of the next `since`. */
   log: string;
-  /** for the next `since`. */
+  /** The `version` of the next `since`. */
   version: number;
-  /** forget all rows before taking the items. */
+  /**
+   * If true, the client must forget all rows before it applies these: its `since` was too old, or
+   * named another log.
+   */
   reset: boolean;
-  /** why, if so. */
+  /** Why the client must forget its rows; null without `reset`. */
   reason: string | null;
-  /** there is more: ask again at once. */
+  /** More changes follow: the client sends the next `sync` now. */
   more: boolean;
-  /** the changes. */
+  /** The changed rows of this reply. */
   items: SyncItem[];
 }
 
 /** The arguments of `explain`. */
 export interface ExplainArguments {
-  /** whose view. */
+  /** The user whose view is explained. */
   userId: string;
-  /** the chat. */
+  /** The chat to explain. */
   chatId: string;
 }
 
 /** The reply to `explain`. */
 export interface ExplainReply {
-  /** whether the chat is in the user's list. */
+  /** Whether the chat is in the user's list. */
   listed: boolean;
-  /** why all is as it is, in words. */
+  /** The reasons, each in one sentence for people. */
   reasons: string[];
-  /** the newest message. */
+  /** Sequence of the chat's newest message. */
   lastSequence: number;
-  /** at or below each of them nothing is unread. */
+  /** The floors that keep messages from being unread. */
   floors: ExplainFloors;
-  /** unread messages; 0 for a user who is no member. */
+  /** How many messages of the chat are unread for the user. */
   unread: number;
 }
 
 /** The arguments of `eraseUser`. */
 export interface EraseUserArguments {
-  /** who. */
+  /** The user, of whom no trace remains. */
   userId: string;
-  /** see [Repeats](#repeats). */
+  /** Makes a retry safe: the same request with this key gets the first reply. */
   idempotencyKey?: string | null | undefined;
 }
 
 /** The reply to `eraseUser`. */
 export interface EraseUserReply {
-  /** how many ended. */
+  /** How many memberships were removed. */
   memberships: number;
 }
 
 /** The arguments of `advance`. */
 export interface AdvanceArguments {
-  /** the chat. */
+  /** The chat's id. */
   chatId: string;
-  /** an older one changes no sequence; more than 1000000 ahead is 400 without `force`. */
+  /**
+   * The sequence of a message that the backend stored. If it is not above the chat's last sequence,
+   * that stays.
+   */
   to?: number | null | undefined;
-  /** 1 to 1000000: hand out so many, each exactly once. */
+  /**
+   * How many sequences to hand out, from the next one on. Each is handed out only once. 1 to
+   * 1000000.
+   */
   allocate?: number | null | undefined;
-  /** the time of the newest message; nil: the server's; more than a day ahead is 400. */
+  /** The time of the newest message; the server's time if absent. */
   time?: number | null | undefined;
-  /** who sent it: their own messages are not unread to them. */
+  /** The sender, for whom the message does not count as unread. */
   senderId?: string | null | undefined;
-  /** allow `to` to be far ahead. */
+  /** Allows `to` to be more than 1 000 000 ahead of the chat's sequence. */
   force?: boolean | null | undefined;
-  /** see [Repeats](#repeats). */
+  /** Makes a retry safe: the same request with this key gets the first reply. */
   idempotencyKey?: string | null | undefined;
-  /** only if the chat has this version; else 409. */
+  /** The command needs the chat to have this version; otherwise it fails with 409. */
   ifVersion?: number | null | undefined;
 }
 
 /** The reply to `advance`. */
 export interface AdvanceReply {
-  /** the first that was handed out; with `to` the same as `last_sequence`. */
+  /** The first sequence handed out; with `to` it equals `last_sequence`. */
   firstSequence: number;
-  /** the last that was handed out; with `to` the stored one. */
+  /** The last sequence handed out; with `to` the chat's last sequence. */
   lastSequence: number;
-  /** time of the newest sequence. */
+  /** The time of the chat's newest message. */
   lastTime: number;
 }
 
 /** The arguments of `create`. */
 export interface CreateArguments {
   /**
-   * nil: the server chooses `s_`, `g_` or `o_` and 16 hex digits, from the idempotency key if there
-   * is one.
+   * The chat's id. If absent, a single chat derives it from its users. Other chats derive it from
+   * the idempotency key, or draw it at random.
    */
   id?: string | null | undefined;
-  /** 1 single, 2 group, 3 official. */
+  /** The chat's type: single, group or official. */
   type: ChatType;
-  /** who made it; a member only if in `user_ids`. */
+  /** The creator: a person, a group or a robot; a member only if in `user_ids`. */
   creatorId: string;
-  /** nil: 0. */
+  /** Whether the chat's messages are encrypted. */
   isEnc?: Flag | null | undefined;
-  /** nil: the server's time. */
+  /** The time of creation; the server's time if absent. */
   createdAt?: number | null | undefined;
-  /** the first members, at most 10000; two different ones for a single chat. */
+  /** The first members; exactly two for a single chat. At most 10000 items. */
   userIds: readonly string[];
-  /** see [Repeats](#repeats). */
+  /** Makes a retry safe: the same request with this key gets the first reply. */
   idempotencyKey?: string | null | undefined;
 }
 
 /** The reply to `create`. */
 export interface CreateReply {
-  /** the chat. */
+  /** The chat's id. */
   id: string;
-  /** false if it existed already. */
+  /** False if the same request had created the chat before. */
   created: boolean;
-  /** the chat's version. */
+  /** The version that the chat has now. */
   version: number;
 }
 
 /** The arguments of `addMembers`. */
 export interface AddMembersArguments {
-  /** the chat. */
+  /** The chat's id. */
   chatId: string;
-  /** who joins, at most 10000. */
+  /** The users who join. Users who are members already stay as they are. At most 10000 items. */
   userIds: readonly string[];
-  /** see [Repeats](#repeats). */
+  /** Makes a retry safe: the same request with this key gets the first reply. */
   idempotencyKey?: string | null | undefined;
-  /** only if the chat has this version; else 409. */
+  /** The command needs the chat to have this version; otherwise it fails with 409. */
   ifVersion?: number | null | undefined;
 }
 
 /** The reply to `addMembers`. */
 export interface AddMembersReply {
-  /** how many joined. */
+  /** How many of the users are new members. */
   added: number;
-  /** how many members the chat has now. */
+  /** How many members the chat has now. */
   members: number;
 }
 
 /** The arguments of `removeMembers`. */
 export interface RemoveMembersArguments {
-  /** the chat. */
+  /** The chat's id. */
   chatId: string;
-  /** who leaves, at most 10000. */
+  /** The users who leave. Users who are not members are ignored. At most 10000 items. */
   userIds: readonly string[];
-  /** see [Repeats](#repeats). */
+  /** Makes a retry safe: the same request with this key gets the first reply. */
   idempotencyKey?: string | null | undefined;
-  /** only if the chat has this version; else 409. */
+  /** The command needs the chat to have this version; otherwise it fails with 409. */
   ifVersion?: number | null | undefined;
 }
 
 /** The reply to `removeMembers`. */
 export interface RemoveMembersReply {
-  /** how many left. */
+  /** How many of the users were members. */
   removed: number;
-  /** how many members the chat has now. */
+  /** How many members the chat has now. */
   members: number;
 }
 
 /** The arguments of `members`. */
 export interface MembersArguments {
-  /** the chat. */
+  /** The chat's id. */
   chatId: string;
-  /** `next_cursor` of the page before. */
+  /** `next_cursor` of the previous page; if absent, the first page comes. */
   cursor?: string | null | undefined;
-  /** 1 to 10000; default 10000. */
+  /** Most members in the reply. 1 to 10000; 10000 if absent. */
   limit?: number | null | undefined;
 }
 
 /** The reply to `members`. */
 export interface MembersReply {
-  /** the members of this page. */
+  /** The members of this page. */
   items: Member[];
-  /** nil on the last page. */
+  /** The `cursor` of the next page; absent on the last page. */
   nextCursor: string | null;
 }
 
 /** The arguments of `setStatus`. */
 export interface SetStatusArguments {
-  /** the chat. */
+  /** The chat's id. */
   chatId: string;
-  /** 1 normal, 2 disabled. */
+  /** The new status: 1 normal, 2 disabled. */
   status: ChatStatus;
-  /** see [Repeats](#repeats). */
+  /** Makes a retry safe: the same request with this key gets the first reply. */
   idempotencyKey?: string | null | undefined;
-  /** only if the chat has this version; else 409. */
+  /** The command needs the chat to have this version; otherwise it fails with 409. */
   ifVersion?: number | null | undefined;
 }
 
 /** The reply to `setStatus`. */
 export interface SetStatusReply {
-  /** the chat's version. */
+  /** The version that the chat has now. */
   version: number;
 }
 
 /** The arguments of `dissolve`. */
 export interface DissolveArguments {
-  /** the chat. */
+  /** The chat's id. */
   chatId: string;
-  /** see [Repeats](#repeats). */
+  /** Makes a retry safe: the same request with this key gets the first reply. */
   idempotencyKey?: string | null | undefined;
-  /** only if the chat has this version; else 409. */
+  /** The command needs the chat to have this version; otherwise it fails with 409. */
   ifVersion?: number | null | undefined;
 }
 
@@ -1515,7 +1528,7 @@ export const commands = {
       else w.integer(a.staleMs, "staleMs");
     },
     read: (r) => {
-      const more = r.array(12);
+      const more = r.array(8);
       const value: HelloReply = {
         server: r.string(),
         version: r.string(),
@@ -1525,12 +1538,12 @@ export const commands = {
         hashSeed: r.bits64(),
         shard: r.integer(),
         limits: readLimits(r),
-        role: r.string(),
-        active: r.string(),
-        epoch: r.integer(),
-        journal: r.bits64(),
       };
-      if (more > 0) r.skip(more);
+      if (more > 0) value.role = r.string();
+      if (more > 1) value.active = r.string();
+      if (more > 2) value.epoch = r.integer();
+      if (more > 3) value.journal = r.bits64();
+      if (more > 4) r.skip(more - 4);
       return value;
     },
   }),
@@ -2299,7 +2312,7 @@ export abstract class Commands {
   /** Sends a command, and waits for its reply. */
   abstract call<A, R>(command: Command<A, R>, a: A, options?: CallOptions): Promise<R>;
 
-  /** Does nothing, successfully. */
+  /** Does nothing; its reply shows that the node works. */
   ping(options?: CallOptions): Promise<void> {
     return this.call(commands.ping, undefined, options);
   }
@@ -2309,42 +2322,42 @@ export abstract class Commands {
     return this.call(commands.stats, undefined, options);
   }
 
-  /** Writes a snapshot of everything now. */
+  /** Writes a snapshot now, and replies when its file is published. */
   snapshot(options?: CallOptions): Promise<SnapshotReply> {
     return this.call(commands.snapshot, undefined, options);
   }
 
-  /** A page of everything, in the form that `import` takes. */
+  /** A page of all chats and members, in the form that `import` takes. */
   export(a: ExportArguments = {}, options?: CallOptions): Promise<ExportReply> {
     return this.call(commands.export, a, options);
   }
 
-  /** Takes chats and members as they are. */
+  /** Stores chats and members as they come from an export. */
   import(a: ImportArguments = {}, options?: CallOptions): Promise<ImportReply> {
     return this.call(commands.import, a, options);
   }
 
-  /** Recounts what is counted as it changes, and names each difference. */
+  /** Recounts all figures that are kept incrementally, and names each difference. */
   verify(options?: CallOptions): Promise<VerifyReply> {
     return this.call(commands.verify, undefined, options);
   }
 
-  /** The members of the journal, as this node knows them. */
+  /** The members of the journal, as far as this node knows them. */
   cluster(options?: CallOptions): Promise<ClusterReply> {
     return this.call(commands.cluster, undefined, options);
   }
 
-  /** The active gives its place to a standby. */
+  /** The active releases the journal, and a standby takes over. */
   handover(a: HandoverArguments = {}, options?: CallOptions): Promise<HandoverReply> {
     return this.call(commands.handover, a, options);
   }
 
-  /** A user's rows: pinned first, then newest-joined first. */
+  /** A user's rows, pinned first, then newest-joined first. */
   list(a: ListArguments, options?: CallOptions): Promise<ListReply> {
     return this.call(commands.list, a, options);
   }
 
-  /** Chats by id, in the order asked, each once. */
+  /** Details of chats, by id. */
   detail(a: DetailArguments, options?: CallOptions): Promise<DetailReply> {
     return this.call(commands.detail, a, options);
   }
@@ -2354,17 +2367,17 @@ export abstract class Commands {
     return this.call(commands.delete, a, options);
   }
 
-  /** Sets flags of a row. */
+  /** Sets a row's flags. */
   setFlags(a: SetFlagsArguments, options?: CallOptions): Promise<SetFlagsReply> {
     return this.call(commands.setFlags, a, options);
   }
 
-  /** Raises `last_online_time`. */
+  /** Sets `last_online_time`. */
   touch(a: TouchArguments, options?: CallOptions): Promise<TouchReply> {
     return this.call(commands.touch, a, options);
   }
 
-  /** Hides the history of a chat from one user. */
+  /** Hides a chat's history from a user; the row stays. */
   clear(a: ClearArguments, options?: CallOptions): Promise<ClearReply> {
     return this.call(commands.clear, a, options);
   }
@@ -2374,7 +2387,7 @@ export abstract class Commands {
     return this.call(commands.markRead, a, options);
   }
 
-  /** Raises the read positions of several chats. */
+  /** Raises read positions of several chats. */
   markReadMany(a: MarkReadManyArguments, options?: CallOptions): Promise<MarkReadManyReply> {
     return this.call(commands.markReadMany, a, options);
   }
@@ -2384,17 +2397,17 @@ export abstract class Commands {
     return this.call(commands.conversations, a, options);
   }
 
-  /** Unread counts of many users. */
+  /** Unread totals of many users. */
   unread(a: UnreadArguments, options?: CallOptions): Promise<UnreadReply> {
     return this.call(commands.unread, a, options);
   }
 
-  /** What changed in a user's list. */
+  /** A user's changes since a version. */
   sync(a: SyncArguments, options?: CallOptions): Promise<SyncReply> {
     return this.call(commands.sync, a, options);
   }
 
-  /** Why a chat is listed and unread as it is. */
+  /** Explains why a chat is listed and unread as it is. */
   explain(a: ExplainArguments, options?: CallOptions): Promise<ExplainReply> {
     return this.call(commands.explain, a, options);
   }
@@ -2404,27 +2417,27 @@ export abstract class Commands {
     return this.call(commands.eraseUser, a, options);
   }
 
-  /** Raises the sequence of a chat for a message, or hands out the next ones. */
+  /** Raises a chat's sequence, or hands out the next ones. */
   advance(a: AdvanceArguments, options?: CallOptions): Promise<AdvanceReply> {
     return this.call(commands.advance, a, options);
   }
 
-  /** Makes a chat and its members. */
+  /** Creates a chat and its members. */
   create(a: CreateArguments, options?: CallOptions): Promise<CreateReply> {
     return this.call(commands.create, a, options);
   }
 
-  /** Adds members. */
+  /** Adds members to a chat. */
   addMembers(a: AddMembersArguments, options?: CallOptions): Promise<AddMembersReply> {
     return this.call(commands.addMembers, a, options);
   }
 
-  /** Removes members. */
+  /** Removes members from a chat. */
   removeMembers(a: RemoveMembersArguments, options?: CallOptions): Promise<RemoveMembersReply> {
     return this.call(commands.removeMembers, a, options);
   }
 
-  /** The members of a chat, in join order. */
+  /** A chat's members. */
   members(a: MembersArguments, options?: CallOptions): Promise<MembersReply> {
     return this.call(commands.members, a, options);
   }
@@ -2434,7 +2447,7 @@ export abstract class Commands {
     return this.call(commands.setStatus, a, options);
   }
 
-  /** Ends a chat for good. */
+  /** Ends a chat for good; its id is never used again. */
   dissolve(a: DissolveArguments, options?: CallOptions): Promise<void> {
     return this.call(commands.dissolve, a, options);
   }

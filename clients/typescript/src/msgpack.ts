@@ -1,4 +1,4 @@
-// The five kinds of values of the protocol in MessagePack: nil, booleans, integers, strings, arrays.
+// The five kinds of values in MessagePack: nil, booleans, integers, strings, arrays.
 //
 // Invariants:
 // - A reader reads no byte behind the end of its value, whatever lengths the bytes claim.
@@ -8,7 +8,7 @@ import { isUtf8 } from "node:buffer";
 
 import { ArgumentError, ProtocolError } from "./errors.js";
 
-/** Strings up to this many bytes are read and written by hand, which is faster than a call of Node. */
+/** Shorter strings are read and written by hand, which is faster than a call of Node. */
 const SHORT = 32;
 /** Deepest nesting of arrays that a reader passes over. */
 const NESTING = 16;

@@ -3,6 +3,10 @@
 import { type Address, parseAddress, type Settings } from "./options.js";
 import { timing } from "./timing.js";
 
+function isOther(than: { text: string }): (address: Address) => boolean {
+  return (address) => address.text !== than.text;
+}
+
 /** The nodes of the options, and what is known of them. */
 export class Nodes {
   readonly #settings: Settings;
@@ -19,17 +23,17 @@ export class Nodes {
     return this.#settings.addresses.length > 1;
   }
 
-  /** The addresses in the order in which to try them. One that was silent just now is the last one. */
+  /** The addresses in the order in which to try them. One that was silent just now is last. */
   order(): Address[] {
     const { addresses } = this.#settings;
     const from = this.#next % addresses.length;
     const named = this.#named;
     this.#named = undefined;
     const others = [...addresses.slice(from), ...addresses.slice(0, from)];
-    const all = named === undefined ? others : [named, ...others.filter((a) => a.text !== named.text)];
+    const all = named === undefined ? others : [named, ...others.filter(isOther(named))];
     const silent = this.#silent;
     if (silent === undefined || silent.until < performance.now()) return all;
-    return [...all.filter((a) => a.text !== silent.text), ...all.filter((a) => a.text === silent.text)];
+    return [...all.filter(isOther(silent)), ...all.filter((a) => a.text === silent.text)];
   }
 
   /** The next node is to be tried first. */

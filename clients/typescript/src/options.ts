@@ -42,7 +42,7 @@ export interface Hooks {
 
 /** The options of a client. */
 export interface ClientOptions {
-  /** `HOST:PORT` or `unix:PATH`; of several nodes of a journal, all of them. Default `127.0.0.1:7700`. */
+  /** `HOST:PORT` or `unix:PATH`; of a journal, all nodes. Default `127.0.0.1:7700`. */
   addresses?: string | readonly string[];
   /** The secret, if the server wants one. */
   token?: string;
@@ -50,7 +50,7 @@ export interface ClientOptions {
   name?: string;
   /** TLS: `true` trusts the authorities of Node. Default: off. */
   tls?: boolean | TlsOptions;
-  /** How old the state of a standby may be that replies to reads, in ms: 1 to 600 000. Default: off. */
+  /** How old, in ms, the state of a standby may be that replies to reads: 1 to 600 000. */
   staleMs?: number;
   /** Milliseconds for connecting, TLS and `hello` together. Default 5000. */
   connectTimeoutMs?: number;

@@ -7,19 +7,22 @@ interface Page {
   nextCursor: string | null;
 }
 
+/** Asks for the page at a cursor; without one for the first page. */
+type PageOf<P> = (at: { cursor?: string }) => Promise<P>;
+
 /** All pages. */
-export async function* pages<P extends Page>(pageOf: (cursor?: string) => Promise<P>): AsyncGenerator<P> {
-  let page = await pageOf();
+export async function* pages<P extends Page>(pageOf: PageOf<P>): AsyncGenerator<P> {
+  let page = await pageOf({});
   yield page;
   while (page.nextCursor !== null) {
-    page = await pageOf(page.nextCursor);
+    page = await pageOf({ cursor: page.nextCursor });
     yield page;
   }
 }
 
 /** The items of all pages. */
 export async function* items<T>(
-  pageOf: (cursor?: string) => Promise<Page & { items: T[] }>,
+  pageOf: PageOf<Page & { items: T[] }>,
 ): AsyncGenerator<T> {
   for await (const page of pages(pageOf)) yield* page.items;
 }

@@ -17,7 +17,7 @@ const CONNECTIONS_MAX = 16;
 /** A place for a connection. */
 interface Place {
   connection: Connection | undefined;
-  isOpening: boolean;
+  opening: Promise<void> | undefined;
   /** When to try again after a failure. */
   notBefore: number;
   pauses: Pauses;
@@ -50,7 +50,7 @@ export class Pool {
     const count = wanted > shards ? wanted - (wanted % shards) : wanted;
     for (let i = 0; i < count; i++) {
       const pauses = new Pauses();
-      this.#places.push({ connection: undefined, isOpening: false, notBefore: 0, pauses });
+      this.#places.push({ connection: undefined, opening: undefined, notBefore: 0, pauses });
     }
     this.#slotOf = slotter(hashSeed, slots);
     this.#put(this.#places[first.hello.shard % count]!, first);
@@ -112,11 +112,16 @@ export class Pool {
     return best;
   }
 
-  async #open(at: number): Promise<void> {
+  /** Opens the connection of a place, if there is none. It never fails. */
+  #open(at: number): Promise<void> | undefined {
     const place = this.#places[at];
-    if (place === undefined || place.connection !== undefined || place.isOpening) return;
-    if (this.#isClosed || performance.now() < place.notBefore) return;
-    place.isOpening = true;
+    if (place === undefined || place.connection !== undefined || this.#isClosed) return undefined;
+    if (performance.now() < place.notBefore) return undefined;
+    place.opening ??= this.#openPlace(place, at).finally(() => (place.opening = undefined));
+    return place.opening;
+  }
+
+  async #openPlace(place: Place, at: number): Promise<void> {
     try {
       const connection = await this.#connect(at % this.#hello.shards);
       if (this.#isOther(connection.hello)) this.#leaveFor(connection);
@@ -124,8 +129,6 @@ export class Pool {
       place.pauses.reset();
     } catch {
       place.notBefore = performance.now() + place.pauses.next();
-    } finally {
-      place.isOpening = false;
     }
   }
 

@@ -1,4 +1,4 @@
-// A server for tests: `chatshard serve --ephemeral`, on free ports and a directory that goes with it.
+// A server for tests: `chatshard serve --ephemeral`, with free ports and a throw-away directory.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";

@@ -67,7 +67,7 @@ export class Watch implements AsyncIterableIterator<WatchEvent>, AsyncDisposable
     else this.#signal?.addEventListener("abort", this.#abort, { once: true });
   }
 
-  /** The offset of the last event that `next` returned. Store it with what you made of the event. */
+  /** The offset of the last event that `next` returned. Store it when the event is handled. */
   get offset(): string | undefined {
     return this.#offset;
   }
@@ -75,7 +75,7 @@ export class Watch implements AsyncIterableIterator<WatchEvent>, AsyncDisposable
   /** Waits until the stream has begun: no change from then on is missing. */
   async ready(): Promise<void> {
     await this.#inTurn(() => this.#fill());
-    if (this.#over?.error) throw this.#over.error;
+    this.#throwOnce();
   }
 
   /** The next event. Waits until there is one. */
@@ -115,16 +115,21 @@ export class Watch implements AsyncIterableIterator<WatchEvent>, AsyncDisposable
       await this.#fill();
       const event = this.#over === undefined ? this.#held.shift() : undefined;
       if (event === undefined) {
-        const error = this.#over?.error;
-        // An error is told once; then the stream is over.
-        if (this.#over) this.#over = {};
-        if (error) throw error;
+        this.#throwOnce();
         return undefined;
       }
       if (this.#held.length === 0) this.#connection?.hold(false);
       this.#offset = event.offset;
       if (!this.#skipped.delete(event)) return event;
     }
+  }
+
+  /** Throws the error of the end. Afterwards the stream is over without one. */
+  #throwOnce(): void {
+    const error = this.#over?.error;
+    if (error === undefined) return;
+    this.#over = {};
+    throw error;
   }
 
   /** Waits until an event is there, or the stream is over. */

@@ -78,7 +78,8 @@ function round(lane: Halves, h: number, l: number): void {
 }
 
 function read32(bytes: Uint8Array, at: number): number {
-  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
+  const low = bytes[at]! | (bytes[at + 1]! << 8);
+  return (low | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
 }
 
 function lanes(seed: Halves): Halves[] {

@@ -1,6 +1,10 @@
 // Calls: shards, deadlines, repeats, outcomes, bounds, the end.
 
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -22,7 +26,7 @@ import {
   UnavailableError,
 } from "../src/index.js";
 import { timing } from "../src/timing.js";
-import { Fake, frame, helloBody, Node, until, vectors, withClient } from "./help.js";
+import { Fake, frame, helloBody, Node, PROGRAM, until, vectors, withClient } from "./help.js";
 
 const LIST = 16;
 const DELETE = 18;
@@ -271,12 +275,10 @@ test("the same key returns the first reply; another request with it is a conflic
 });
 
 test("a unix socket", async () => {
-  const directory = node.directory;
-  const other = await Node.start("--shards", "1", "--log", "off", "--http", "off");
+  const directory = mkdtempSync(join(tmpdir(), "chatshard-ts-unix-"));
+  const other = await Node.start("--shards", "1");
   await other.kill();
-  const { spawn } = await import("node:child_process");
   const path = `${directory}/door`;
-  const { PROGRAM } = await import("./help.js");
   const args = ["serve", "--data-dir", other.directory, "--listen", `unix:${path}`, "--http", "off"];
   const child = spawn(PROGRAM, [...args, "--admin", "off"], { stdio: "ignore" });
   try {
@@ -287,6 +289,7 @@ test("a unix socket", async () => {
   } finally {
     child.kill("SIGKILL");
     await other.stop();
+    rmSync(directory, { recursive: true, force: true });
   }
 });
 

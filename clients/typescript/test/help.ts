@@ -163,11 +163,11 @@ export type Answer = (command: number, id: number, socket: Socket) => [number, u
 export class Fake {
   readonly asked: number[] = [];
   readonly sockets = new Set<Socket>();
-  readonly #server: Server;
+  readonly server: Server;
   address = "";
 
   constructor(answer: Answer, hello: (id: number) => Buffer = (id) => frame(id, 200, helloBody())) {
-    this.#server = createServer((socket) => {
+    this.server = createServer((socket) => {
       this.sockets.add(socket);
       socket.on("close", () => this.sockets.delete(socket));
       socket.on("error", () => undefined);
@@ -194,15 +194,15 @@ export class Fake {
   }
 
   async listen(): Promise<this> {
-    this.#server.listen(0, "127.0.0.1");
-    await once(this.#server, "listening");
-    const { port } = this.#server.address() as { port: number };
+    this.server.listen(0, "127.0.0.1");
+    await once(this.server, "listening");
+    const { port } = this.server.address() as { port: number };
     this.address = `127.0.0.1:${port}`;
     return this;
   }
 
   close(): void {
-    this.#server.close();
+    this.server.close();
     for (const socket of this.sockets) socket.destroy();
   }
 }
