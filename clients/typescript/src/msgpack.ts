@@ -8,7 +8,7 @@ import { isUtf8 } from "node:buffer";
 
 import { ArgumentError, ProtocolError } from "./errors.js";
 
-/** Shorter strings are read and written by hand, which is faster than a call of Node. */
+/** Shorter strings are written by hand, which is faster than a call of Node. */
 const SHORT = 32;
 /** Deepest nesting of arrays that a reader passes over. */
 const NESTING = 16;
@@ -138,15 +138,18 @@ export class Writer {
   }
 }
 
+/** The method behind `toString`, without its choice of an encoding. */
+type Sliceable = Buffer & { utf8Slice(start: number, end: number): string };
+
 /** Reads values behind one another. Every method throws a {@link ProtocolError} for other bytes. */
 export class Reader {
-  #bytes: Buffer = Buffer.alloc(0);
+  #bytes: Sliceable = Buffer.alloc(0) as Sliceable;
   #at = 0;
   #end = 0;
 
   /** Reads the bytes from `start` to `end` from now on. */
   reset(bytes: Buffer, start = 0, end = bytes.length): this {
-    this.#bytes = bytes;
+    this.#bytes = bytes as Sliceable;
     this.#at = start;
     this.#end = end;
     return this;
@@ -191,8 +194,19 @@ export class Reader {
 
   /** Reads an integer from 0 to 2^53-1. */
   integer(): number {
+    const at = this.#at;
+    if (at < this.#end) {
+      const head = this.#bytes[at]!;
+      if (head < 0x80) {
+        this.#at = at + 1;
+        return head;
+      }
+    }
+    return this.#wide();
+  }
+
+  #wide(): number {
     const head = this.#head();
-    if (head < 0x80) return head;
     switch (head) {
       case 0xcc:
         return this.#unsigned(1);
@@ -249,18 +263,7 @@ export class Reader {
     const start = this.#at;
     if (count > this.#end - start) throw short();
     this.#at += count;
-    if (count < SHORT) {
-      const bytes = this.#bytes;
-      let text = "";
-      let i = start;
-      for (; i < this.#at; i++) {
-        const byte = bytes[i]!;
-        if (byte >= 0x80) break;
-        text += String.fromCharCode(byte);
-      }
-      if (i === this.#at) return text;
-    }
-    const text = this.#bytes.toString("utf8", start, this.#at);
+    const text = this.#bytes.utf8Slice(start, this.#at);
     // Node puts U+FFFD in the place of bytes that are no UTF-8.
     if (text.includes("\ufffd") && !isUtf8(this.#bytes.subarray(start, this.#at))) {
       throw new ProtocolError("a string is not UTF-8");

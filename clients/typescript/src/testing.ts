@@ -29,7 +29,7 @@ export interface TestServer extends AsyncDisposable {
 export async function startServer(options: ServerOptions = {}): Promise<TestServer> {
   const program = options.program ?? process.env["CHATSHARD_BIN"] ?? "chatshard";
   const args = ["serve", "--ephemeral", ...(options.args ?? [])];
-  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env: plainEnv() });
   const kill = () => child.kill("SIGKILL");
   process.once("exit", kill);
   const gone = new Promise<void>((resolve) => {
@@ -50,6 +50,12 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
     await stop();
     throw error;
   }
+}
+
+/** The environment without settings of a server, which are not meant for this one. */
+function plainEnv(): NodeJS.ProcessEnv {
+  const isOther = ([name]: [string, unknown]) => !name.startsWith("CHATSHARD_");
+  return Object.fromEntries(Object.entries(process.env).filter(isOther));
 }
 
 /** The line with the addresses. Without it, the error has what the server said. */

@@ -1,7 +1,6 @@
 // Calls: shards, deadlines, repeats, outcomes, bounds, the end.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -25,8 +24,9 @@ import {
   TooLargeError,
   UnavailableError,
 } from "../src/index.js";
+import { startServer } from "../src/testing.js";
 import { timing } from "../src/timing.js";
-import { Fake, frame, helloBody, Node, PROGRAM, until, vectors, withClient } from "./help.js";
+import { Fake, frame, helloBody, Node, until, vectors, withClient } from "./help.js";
 
 const LIST = 16;
 const DELETE = 18;
@@ -276,19 +276,15 @@ test("the same key returns the first reply; another request with it is a conflic
 
 test("a unix socket", async () => {
   const directory = mkdtempSync(join(tmpdir(), "chatshard-ts-unix-"));
-  const other = await Node.start("--shards", "1");
-  await other.kill();
-  const path = `${directory}/door`;
-  const args = ["serve", "--data-dir", other.directory, "--listen", `unix:${path}`, "--http", "off"];
-  const child = spawn(PROGRAM, [...args, "--admin", "off"], { stdio: "ignore" });
+  const server = await startServer({ args: ["--listen", `unix:${directory}/door`] });
   try {
-    const client = new Client({ addresses: `unix:${path}` });
-    await client.ping();
-    assert.equal(client.address, `unix:${path}`);
-    await client.close();
+    assert.equal(server.tcp, `unix:${directory}/door`);
+    await withClient({ addresses: server.tcp }, async (client) => {
+      await client.ping();
+      assert.equal(client.address, server.tcp);
+    });
   } finally {
-    child.kill("SIGKILL");
-    await other.stop();
+    await server.stop();
     rmSync(directory, { recursive: true, force: true });
   }
 });

@@ -1,0 +1,130 @@
+// Calls per second through the client, beside a loop without one on the same kind of socket:
+// node build/bench/speed.js [SECONDS]. The loop sends frames that are made by hand, and only skips
+// replies by their lengths.
+
+import { connect as dial, type Socket } from "node:net";
+
+import { type Client, connect } from "../src/index.js";
+import { commands } from "../src/generated.js";
+import { encode, writeFrame } from "../src/connection.js";
+import type { Command } from "../src/command.js";
+import { Writer } from "../src/msgpack.js";
+import { Node } from "../tests/help.js";
+
+const SECONDS = Number(process.argv[2] ?? 1.5);
+const ROUNDS = 3;
+
+interface Load {
+  name: string;
+  frame: (id: number) => Buffer;
+  call: (client: Client) => Promise<unknown>;
+}
+
+function load<A>(name: string, command: Command<A, unknown>, a: A, call: Load["call"]): Load {
+  const body = encode(command.code, (w) => command.write(w, a, undefined));
+  const w = new Writer();
+  const frame = (id: number) => {
+    writeFrame(w, id, body);
+    return w.take();
+  };
+  return { name, frame, call };
+}
+
+/** Sends `depth` frames at a time over, and counts replies. */
+async function raw(socket: Socket, frame: (id: number) => Buffer, depth: number, ms: number) {
+  const one = frame(1_000_000);
+  const many = Buffer.concat(Array.from({ length: depth }, () => one));
+  let replies = 0;
+  let held = 0;
+  let skip = 0;
+  let head = 0;
+  let isOver = false;
+  await new Promise<void>((resolve) => {
+    const end = performance.now() + ms;
+    const onData = (bytes: Buffer) => {
+      let done = 0;
+      for (let at = 0; at < bytes.length; ) {
+        if (skip > 0) {
+          const step = Math.min(skip, bytes.length - at);
+          at += step;
+          skip -= step;
+          if (skip === 0) done++;
+        } else {
+          head = head * 256 + bytes[at++]!;
+          if (++held === 4) {
+            skip = head;
+            held = head = 0;
+          }
+        }
+      }
+      replies += done;
+      open -= done;
+      if (performance.now() > end) isOver = true;
+      if (!isOver && done > 0) {
+        open += done;
+        socket.write(done === depth ? many : many.subarray(0, done * one.length));
+      } else if (open === 0) {
+        socket.off("data", onData);
+        resolve();
+      }
+    };
+    let open = depth;
+    socket.on("data", onData);
+    socket.write(many);
+  });
+  return replies;
+}
+
+async function client(of: Client, call: Load["call"], depth: number, ms: number): Promise<number> {
+  const end = performance.now() + ms;
+  let replies = 0;
+  const worker = async () => {
+    while (performance.now() < end) {
+      await call(of);
+      replies++;
+    }
+  };
+  await Promise.all(Array.from({ length: depth }, worker));
+  return replies;
+}
+
+const node = await Node.start("--shards", "1", "--log", "off");
+// Without keys, so that both send the same bytes. With them the server has more to do.
+const options = { addresses: node.address, connections: 1 };
+const chatshard = await connect({ ...options, keys: false });
+const ids = Array.from({ length: 50 }, (_, i) => `bench-chat-${i}`);
+for (const id of ids) {
+  await chatshard.create({ id, type: 2, creatorId: "bench", userIds: ["bench"] });
+}
+const id = ids[0]!;
+const loads = [
+  load("list50", commands.list, { userId: "bench", limit: 50 }, (c) =>
+    c.list({ userId: "bench", limit: 50 }),
+  ),
+  load("detail1", commands.detail, { ids: [id] }, (c) => c.detail({ ids: [id] })),
+  load("advance", commands.advance, { chatId: id, allocate: 1 }, (c) =>
+    c.advance({ chatId: id, allocate: 1 }),
+  ),
+];
+const socket = dial(node.port, "127.0.0.1").setNoDelay(true);
+const hello = load("hello", commands.hello, { client: "bench" }, async () => undefined);
+await raw(socket, hello.frame, 1, 1);
+
+console.log("| load | depth | client, calls/s | loop, calls/s | ratio |");
+console.log("|---|---|---|---|---|");
+const ms = (SECONDS * 1000) / ROUNDS;
+for (const { name, frame, call } of loads) {
+  for (const depth of [1, 64]) {
+    await client(chatshard, call, depth, 200);
+    let [ours, plain] = [0, 0];
+    for (let i = 0; i < ROUNDS; i++) {
+      plain += (await raw(socket, frame, depth, ms)) / SECONDS;
+      ours += (await client(chatshard, call, depth, ms)) / SECONDS;
+    }
+    const figures = [Math.round(ours), Math.round(plain), (ours / plain).toFixed(2)];
+    console.log(`| ${name} | ${depth} | ${figures.join(" | ")} |`);
+  }
+}
+socket.destroy();
+await chatshard.close();
+await node.stop();
