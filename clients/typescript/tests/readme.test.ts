@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -46,6 +46,19 @@ function blocks(page: string): string[] {
   return [...text.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code!);
 }
 
+/** Runs a program to its end. Returns what it prints. */
+async function run(path: string, env: NodeJS.ProcessEnv): Promise<string> {
+  const child = spawn(process.execPath, [path], { cwd: directory, env });
+  let out = "";
+  child.stdout.setEncoding("utf8").on("data", (part) => (out += part));
+  child.stderr.setEncoding("utf8").on("data", (part) => (out += part));
+  const kill = setTimeout(() => child.kill("SIGKILL"), 20_000);
+  const exit = await new Promise((resolve) => child.once("close", resolve));
+  clearTimeout(kill);
+  assert.equal(exit, 0, out);
+  return out;
+}
+
 for (const page of ["README.md", "README.zh-CN.md"]) {
   for (const [i, code] of blocks(page).entries()) {
     test(`${page}, block ${i + 1}`, async () => {
@@ -61,18 +74,21 @@ for (const page of ["README.md", "README.zh-CN.md"]) {
       const path = join(directory, `${page}-${i}.mjs`);
       writeFileSync(path, outputText);
       const env = { ...process.env, CHATSHARD_ADDR: server.tcp, CHATSHARD_HTTP: server.http! };
-      const child = spawn(process.execPath, [path], { cwd: directory, env });
-      let out = "";
-      child.stdout.setEncoding("utf8").on("data", (part) => (out += part));
-      child.stderr.setEncoding("utf8").on("data", (part) => (out += part));
-      const kill = setTimeout(() => child.kill("SIGKILL"), 20_000);
-      const exit = await new Promise((resolve) => child.once("close", resolve));
-      clearTimeout(kill);
-      assert.equal(exit, 0, out);
+      const out = await run(path, env);
       if (i === 0) assert.match(out, /: 1 .*\n(.*\n)*read /);
     });
   }
 }
+
+test("the example goes through a crash of its server", async () => {
+  const example = join(HERE, "..", "..", "examples", "typescript", "backend.mjs");
+  const path = join(directory, "backend.mjs");
+  copyFileSync(example, path);
+  const out = await run(path, process.env);
+  assert.match(out, /bob's screen: .*unread: 2/);
+  assert.match(out, /pushed: \[ 'Hello Bob', 'Are you there\?', 'I am' \]/);
+  assert.match(out, /alice's screen: .*unread: 1/);
+});
 
 test("the version stands in both places", () => {
   const { version } = JSON.parse(readFileSync(join(HERE, "package.json"), "utf8"));
