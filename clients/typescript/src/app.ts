@@ -1,9 +1,15 @@
 // A client of the HTTP door for end users' apps, in browsers and wherever there is `fetch`.
 //
-// Each method calls one route, for the caller's own rows. Names are those of the other client. The
-// rules are its rules too: a read, and a write with a key, is repeated until the call's time is over.
+// Each method calls one route, for the caller's own rows. Names and rules are those of the other
+// client: a read, and a write with a key, is repeated until the time of the call is over.
 
-import { AbortedError, ChatshardError, ConnectionError, DeadlineError, ProtocolError } from "./errors.js";
+import {
+  AbortedError,
+  ChatshardError,
+  ConnectionError,
+  DeadlineError,
+  ProtocolError,
+} from "./errors.js";
 import type {
   Chat,
   ClearArguments,
@@ -151,7 +157,12 @@ export class AppClient {
     return this.#call("clear", a, options, true) as Promise<ClearReply>;
   }
 
-  async #call(route: string, a: object, options: AppCallOptions = {}, isWrite = false): Promise<unknown> {
+  async #call(
+    route: string,
+    a: object,
+    options: AppCallOptions = {},
+    isWrite = false,
+  ): Promise<unknown> {
     const { idempotencyKey, ...rest } = a as Body;
     const isKeyed = isWrite && (this.#options.keys ?? true);
     const key = (idempotencyKey as string | undefined) ?? (isKeyed ? randomKey() : undefined);

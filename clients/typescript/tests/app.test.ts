@@ -122,7 +122,10 @@ test("an id outside ASCII", async () => {
   assert.deepEqual((await user.list()).items.map((row) => row.id), ["会话"]);
 });
 
-async function withServer(listener: RequestListener, run: (url: string) => Promise<void>): Promise<void> {
+async function withServer(
+  listener: RequestListener,
+  run: (url: string) => Promise<void>,
+): Promise<void> {
   const http = createServer(listener);
   await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
   const { port } = http.address() as { port: number };
@@ -175,7 +178,8 @@ test("a token is asked before each attempt", async () => {
     (request, reply) => {
       seen.push(request.headers.authorization);
       reply.statusCode = seen.length < 2 ? 503 : 200;
-      reply.end(JSON.stringify({ code: reply.statusCode, data: { items: [] }, msg: "not applied: later" }));
+      const { statusCode: code } = reply;
+      reply.end(JSON.stringify({ code, data: { items: [] }, msg: "not applied: later" }));
     },
     async (url) => {
       let count = 0;

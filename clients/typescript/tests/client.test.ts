@@ -82,7 +82,8 @@ test("more calls at once than a connection takes in flight", async () => {
   const options = { addresses: node.address, connections: 1 };
   await withClient(options, async (client) => {
     await client.create({ id: "busy", type: 2, creatorId: "a", userIds: ["a"] });
-    const calls = Array.from({ length: 3000 }, () => client.advance({ chatId: "busy", allocate: 1 }));
+    const message = { chatId: "busy", allocate: 1 };
+    const calls = Array.from({ length: 3000 }, () => client.advance(message));
     const replies = await Promise.all(calls);
     // Calls for one key are applied in the order in which they were made.
     replies.forEach((reply, i) => assert.equal(reply.firstSequence, i + 1));
@@ -130,7 +131,8 @@ test("a late reply to a call that is over does no harm", async () => {
     return undefined;
   }).listen();
   await withClient({ addresses: fake.address }, async (client) => {
-    assert.ok((await rejection(client.list({ userId: "u" }, { timeoutMs: 30 }))) instanceof DeadlineError);
+    const error = await rejection(client.list({ userId: "u" }, { timeoutMs: 30 }));
+    assert.ok(error instanceof DeadlineError);
     await sleep(120);
     assert.deepEqual(await client.list({ userId: "u" }), { items: [], nextCursor: null });
     assert.equal(fake.sockets.size, 1, "the connection is still the same");
@@ -437,7 +439,8 @@ test("the token goes to no address that only a server named", async () => {
       return frame(id, 200, helloBody());
     },
   ).listen();
-  const standby = await new Fake(() => [421, ["moved", "not here", stranger.address, 0, 2]]).listen();
+  const moved = ["moved", "not here", stranger.address, 0, 2];
+  const standby = await new Fake(() => [421, moved]).listen();
   const options = { addresses: standby.address, callTimeoutMs: 300 };
   await withClient({ ...options, token: "secret" }, async (client) => {
     const error = await rejection(client.delete({ userId: "u", ids: [] }));

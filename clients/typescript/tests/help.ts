@@ -229,9 +229,8 @@ export function writeAny(w: Writer, value: unknown): void {
 /** The body of a reply to `hello`, by the first vector. */
 export function helloBody(changes: Record<string, unknown> = {}): unknown[] {
   const body = { ...vectors().conversation[0]!.body, shards: 1, shard: 0, ...changes };
-  return Object.values(body).map((value) =>
-    value !== null && typeof value === "object" && !Array.isArray(value) ? Object.values(value) : value,
-  );
+  const isRecord = (value: unknown): value is object => value !== null && typeof value === "object";
+  return Object.values(body).map((value) => (isRecord(value) ? Object.values(value) : value));
 }
 
 export async function until(what: string, isTrue: () => boolean, ms = 5000): Promise<void> {

@@ -2,7 +2,15 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -143,6 +151,7 @@ test("a span for each attempt", async () => {
   await client.detail({ ids: [""] }).catch(() => undefined);
   await client.close();
   assert.deepEqual(spans.map((one) => one.name), ["chatshard ping", "chatshard detail"]);
-  assert.deepEqual(spans.map((one) => one.options.attributes["chatshard.outcome"]), ["ok", "refused"]);
+  const outcomes = spans.map((one) => one.options.attributes["chatshard.outcome"]);
+  assert.deepEqual(outcomes, ["ok", "refused"]);
   assert.ok(spans.every((one) => one.ended));
 });

@@ -66,7 +66,7 @@ for (const one of all.conversation) {
     const reply = await replyTo(one);
     if (one.command === "sync") log = reply.log;
     const expected = camelKeys(one.body);
-    const rows = one.command === "list" ? expected.items : one.command === "set_flags" ? [expected.row] : [];
+    const rows = { list: expected?.items, set_flags: [expected?.row] }[one.command!] ?? [];
     for (const row of rows) delete row.id;
     if (one.compare === "fields") return assertSameFields(reply, expected);
     const isEmpty = one.command === "ping" || expected === null;

@@ -21,7 +21,8 @@ let key: Buffer;
 before(() => {
   directory = mkdtempSync(join(tmpdir(), "chatshard-ts-tls-"));
   const files = ["-keyout", join(directory, "key"), "-out", join(directory, "cert")];
-  const kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+  const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
+  const kind = [...curve, "-nodes", "-days", "2"];
   const names = ["-subj", "/CN=chat.example", "-addext", "subjectAltName=DNS:chat.example"];
   execFileSync("openssl", ["req", "-x509", ...kind, ...files, ...names], { stdio: "ignore" });
   cert = readFileSync(join(directory, "cert"));
@@ -74,7 +75,8 @@ test("a server with TLS, and a client without", async () => {
 });
 
 test("a client with TLS, and a server without", async () => {
-  assert.match(await failure(new Fake(() => undefined).server, { tls: true }), /no TLS|ended|no conn/);
+  const fake = new Fake(() => undefined);
+  assert.match(await failure(fake.server, { tls: true }), /no TLS|ended|no connection/);
   assert.match(await failure(says("hello, who are you?"), { tls: true }), /no TLS/);
 });
 
@@ -146,7 +148,10 @@ test("a reply over the limit, of a wrong type, or to no request ends the connect
   };
   for (const [expected, reply] of Object.entries(replies)) {
     let said = "";
-    const fake = await new Fake((_, id, socket) => void socket.write(reply(id)) as undefined).listen();
+    const fake = await new Fake((_, id, socket) => {
+      socket.write(reply(id));
+      return undefined;
+    }).listen();
     const hooks = {
       onDisconnect: ({ error }: { error: Error }) => {
         said = error.message;

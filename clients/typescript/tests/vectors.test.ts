@@ -44,7 +44,8 @@ function decode(one: Case): any {
   assert.equal(r.integer(), one.request_id);
   assert.equal(r.integer(), one.status);
   const isRead = one.command === null || commandOf(one.command).isRead;
-  const body = one.status === 200 ? commandOf(one.command!).read(r) : readError(one.status, r, isRead);
+  const isDone = one.status === 200;
+  const body = isDone ? commandOf(one.command!).read(r) : readError(one.status, r, isRead);
   r.skip(more);
   r.finish();
   return body;
