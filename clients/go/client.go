@@ -1,9 +1,9 @@
 // Package chatshard is the client of chatshard, a store of chat metadata beside an IM backend.
 //
 // A Client may be used by any number of goroutines. It keeps a connection for each shard of the
-// server, repeats what can be repeated, and finds the active of several nodes. The context of a call
-// bounds it; without a deadline Options.CallTimeout does. Every error of a call is an *Error, which
-// says what is known of the request.
+// server, repeats what can be repeated, and finds the active of several nodes. The context of a
+// call bounds it; without a deadline Options.CallTimeout does. Every error of a call is an *Error,
+// which says what is known of the request.
 //
 // Calls of one goroutine for one key are applied in their order.
 package chatshard
@@ -73,14 +73,15 @@ func Connect(ctx context.Context, options Options) (*Client, error) {
 	}
 	c.keyPrefix = hex.EncodeToString(prefix) + "-"
 	c.node.Store(newNode(c, c.route.first()))
-	if err := c.call(ctx, request{command: &commandPing, arguments: noArguments{}, reply: noFields{}}); err != nil {
+	if err := c.Ping(ctx); err != nil {
 		c.Close()
 		return nil, err
 	}
 	return c, nil
 }
 
-// Hello returns what the server said of itself on the newest connection: version, shards and limits.
+// Hello returns what the server said of itself on the newest connection: version, shards and
+// limits.
 func (c *Client) Hello() Hello {
 	if hello := c.hello.Load(); hello != nil {
 		return *hello
@@ -88,8 +89,9 @@ func (c *Client) Hello() Hello {
 	return Hello{}
 }
 
-// Close waits for the calls under way, at most for Options.CallTimeout, and then ends all connections
-// and watches. Later calls fail with ErrNotApplied and ErrClosed. It may be called again.
+// Close waits for the calls under way, at most for Options.CallTimeout, and then ends all
+// connections and watches. Later calls fail with ErrNotApplied and ErrClosed. It may be called
+// again.
 func (c *Client) Close() error {
 	select {
 	case <-c.gate.shut():
@@ -152,7 +154,8 @@ func (c *Client) call(ctx context.Context, r request) error {
 		err.Command = r.command.name
 		return err
 	}
-	one := oneCall{client: c, request: r, arguments: e.bytes, wait: newWait(ctx, c.options.CallTimeout)}
+	one := oneCall{client: c, request: r, arguments: e.bytes}
+	one.wait = newWait(ctx, c.options.CallTimeout)
 	defer one.wait.release()
 	if err := one.run(); err != nil {
 		return err
@@ -249,7 +252,8 @@ func (o *oneCall) attempt() (*node, *Error) {
 		}
 		p := pendings.Get().(*pending)
 		p.reply, p.err = o.request.reply, nil
-		if failed := connection.start(p, o.request.command.code, o.arguments, &o.wait); failed != nil {
+		failed := connection.start(p, o.request.command.code, o.arguments, &o.wait)
+		if failed != nil {
 			if connection.over.Load() && !isContext(failed) {
 				continue
 			}
@@ -258,7 +262,7 @@ func (o *oneCall) attempt() (*node, *Error) {
 		if err := o.wait.until(p.done); err != nil {
 			return from, lost(fmt.Errorf("no reply: %w", err))
 		}
-		failed := p.err
+		failed = p.err
 		p.reply, p.err = nil, nil
 		pendings.Put(p)
 		return from, failed
@@ -278,7 +282,8 @@ func (c *Client) learn(from *node, err *Error, o *oneCall) (mayGoOn, isAtOnce bo
 	case err.Status == statusUnavailable, err.isUnreachable():
 		c.moveOn(from, "", false)
 	}
-	isFinal := isContext(err.cause) || errors.Is(err.cause, ErrClosed) || errors.Is(err.cause, ErrTooManyCalls)
+	isFinal := isContext(err.cause) || errors.Is(err.cause, ErrClosed) ||
+		errors.Is(err.cause, ErrTooManyCalls)
 	if isFinal || err.isUnreachable() && isForeign(err) && c.route.isAlone() {
 		return false, false
 	}
@@ -290,7 +295,7 @@ func (c *Client) follow(from *node, err *Error, o *oneCall) (mayGoOn, isAtOnce b
 	named := err.moved
 	if named != "" && !c.options.mayKnowToken(named) {
 		if c.route.isAlone() {
-			err.Message += "; add it to Options.Addresses: the token goes to no other address without TLS"
+			err.Message += "; add it to Options.Addresses: without TLS the token goes to no other one"
 			return false, false
 		}
 		named = ""

@@ -39,7 +39,7 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 	}
 	files := openFiles(t)
 	for i := 0; i < 5; i++ {
-		client, err := Connect(background, Options{Addresses: []string{address}})
+		client, err := Connect(background, at(address))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +61,8 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 		if err := <-waiting; !errors.Is(err, ErrClosed) {
 			t.Error(err)
 		}
-		if err := client.Ping(background); !errors.Is(err, ErrClosed) || !errors.Is(err, ErrNotApplied) {
+		err = client.Ping(background)
+		if !errors.Is(err, ErrClosed) || !errors.Is(err, ErrNotApplied) {
 			t.Error(err)
 		}
 		if _, err := client.Watch(background, ""); !errors.Is(err, ErrClosed) {
@@ -92,7 +93,7 @@ func TestCloseWaitsForCallsUnderWay(t *testing.T) {
 		}
 		io.Copy(io.Discard, p.socket)
 	})
-	client := connectTo(t, Options{Addresses: []string{f.address}})
+	client := connectTo(t, at(f.address))
 	result := make(chan error)
 	go func() { result <- deleteOne(client, "") }()
 	<-came
@@ -110,7 +111,8 @@ func TestCloseWaitsNoLongerThanACall(t *testing.T) {
 		close(came)
 		io.Copy(io.Discard, p.socket)
 	})
-	client := connectTo(t, Options{Addresses: []string{f.address}, CallTimeout: 500 * time.Millisecond})
+	client := connectTo(t, Options{
+		Addresses: []string{f.address}, CallTimeout: 500 * time.Millisecond})
 	result := make(chan error)
 	go func() {
 		ctx, cancel := context.WithTimeout(background, time.Minute)
@@ -138,10 +140,11 @@ func TestCloseEndsTheConnectionsOfOtherNodes(t *testing.T) {
 		}
 		p.pong()
 	})
-	client := connectTo(t, Options{Addresses: []string{standby.address, active.address}})
+	client := connectTo(t, at(standby.address, active.address))
 	ctx, cancel := context.WithTimeout(background, 30*time.Millisecond)
 	defer cancel()
-	if _, err := client.List(ctx, ListArgs{UserID: "u"}); !errors.Is(err, context.DeadlineExceeded) {
+	_, err := client.List(ctx, ListArgs{UserID: "u"})
+	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
 	if err := deleteOne(client, ""); err != nil || len(notes.came) != 1 {

@@ -83,8 +83,11 @@ type placeWaiter struct {
 	isGranted bool
 }
 
-// newConnection takes over a link, until ctx ends. The caller runs read and write, each on a goroutine.
-func newConnection(ctx context.Context, opened *link, options *Options, waiting *atomic.Int64) *connection {
+// newConnection takes over a link, until ctx ends. The caller runs read and write, each on a
+// goroutine.
+func newConnection(
+	ctx context.Context, opened *link, options *Options, waiting *atomic.Int64,
+) *connection {
 	limits := &opened.hello.Limits
 	c := &connection{
 		link: *opened, options: options, shard: int(opened.hello.Shard), waiting: waiting,
@@ -323,8 +326,8 @@ func (c *connection) retire() {
 	}
 }
 
-// end closes the connection. Each open request gets an error, and so does each call that waits for a
-// place.
+// end closes the connection. Each open request gets an error, and so does each call that waits for
+// a place.
 func (c *connection) end(cause error) {
 	c.mu.Lock()
 	if c.ended != nil {
@@ -362,7 +365,8 @@ func (c *connection) idle() time.Duration {
 	if c.hello.Limits.IdleMs == 0 {
 		return time.Hour
 	}
-	return time.Duration(min(c.hello.Limits.IdleMs, uint64(time.Hour/time.Millisecond))) * time.Millisecond
+	ms := min(c.hello.Limits.IdleMs, uint64(time.Hour/time.Millisecond))
+	return time.Duration(ms) * time.Millisecond
 }
 
 // tick is the time between two looks at a connection.
@@ -390,7 +394,8 @@ func (c *connection) look() {
 	}
 	if c.askedAt == 0 && quiet >= silence {
 		c.askedAt = now
-		c.put(&pending{done: make(chan struct{}, 1), reply: noFields{}}, commandPing.code, []byte{formFixArr})
+		ping := &pending{done: make(chan struct{}, 1), reply: noFields{}}
+		c.put(ping, commandPing.code, []byte{formFixArr})
 	}
 	c.ticker.Reset(c.tick())
 	c.mu.Unlock()

@@ -174,8 +174,8 @@ func (d *decoder) text() string {
 func (d *decoder) kept(start, n int) string {
 	at := start - d.chunkAt
 	if at+n > len(d.chunk) {
-		d.chunk, d.chunkAt = string(d.bytes[start:min(start+max(n, chunkBytes), len(d.bytes))]), start
-		at = 0
+		end := min(start+max(n, chunkBytes), len(d.bytes))
+		d.chunk, d.chunkAt, at = string(d.bytes[start:end]), start, 0
 	}
 	return d.chunk[at : at+n]
 }

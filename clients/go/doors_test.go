@@ -15,7 +15,7 @@ import (
 
 func TestAUnixSocket(t *testing.T) {
 	address := startServer(t, "--listen", "unix:"+filepath.Join(t.TempDir(), "door"))
-	client := connectTo(t, Options{Addresses: []string{address}})
+	client := connectTo(t, at(address))
 	if _, err := client.Stats(background); err != nil {
 		t.Error(err)
 	}
@@ -96,9 +96,11 @@ func TestTLS(t *testing.T) {
 		t.Error(event)
 	}
 	expect(t, connectFails(t, Options{Addresses: []string{address}, TLS: &tls.Config{}}), "TLS: ")
-	err = connectFails(t, Options{Addresses: []string{address}, TLS: &tls.Config{RootCAs: roots, ServerName: "other"}})
+	err = connectFails(t, Options{
+		Addresses: []string{address}, TLS: &tls.Config{RootCAs: roots, ServerName: "other"}})
 	if expect(t, err, "other"); !errors.Is(err, ErrNotApplied) {
 		t.Error(err)
 	}
-	connectTo(t, Options{Addresses: []string{address}, TLS: &tls.Config{RootCAs: roots, ServerName: "example.com"}})
+	connectTo(t, Options{
+		Addresses: []string{address}, TLS: &tls.Config{RootCAs: roots, ServerName: "example.com"}})
 }

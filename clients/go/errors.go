@@ -161,10 +161,12 @@ func refusedLocally(kind error, message string) *Error {
 	return &Error{Outcome: Refused, Name: name, Message: message}
 }
 
-// decidesAll reports whether an error says of all attempts with one idempotency key that they changed
-// nothing. The server looks at credentials before the key, so 401 and 403 say it of one attempt only.
+// decidesAll reports whether an error says of all attempts with one idempotency key that they
+// changed nothing. The server looks at credentials before the key, so 401 and 403 say it of one
+// attempt only.
 func (e *Error) decidesAll() bool {
-	return e.Outcome == Refused && e.Status != statusUnauthenticated && e.Status != statusPermissionDenied
+	return e.Outcome == Refused && e.Status != statusUnauthenticated &&
+		e.Status != statusPermissionDenied
 }
 
 // mayRepeat reports whether the same request may succeed on another attempt.

@@ -21,15 +21,15 @@ const (
 
 var (
 	errServerClosed = errors.New("the server closed the connection")
-	errHTTP         = foreignError("an HTTP server listens there; name the address of the TCP door, " +
-		"whose port is 7700 unless it was changed")
+	errHTTP         = foreignError("an HTTP server listens there; name the address of the TCP " +
+		"door, whose port is 7700 unless it was changed")
 	errWantsTLS = foreignError("the server speaks TLS; set Options.TLS")
 	// longAgo as a deadline ends what waits for a socket.
 	longAgo = time.Unix(1, 0)
 )
 
-// A frameReader cuts what a server sends into frames. Its buffer grows with the bytes that are there,
-// not with the length that a frame claims.
+// A frameReader cuts what a server sends into frames. Its buffer grows with the bytes that are
+// there, not with the length that a frame claims.
 type frameReader struct {
 	source io.Reader
 	// max is the largest payload.
@@ -109,7 +109,7 @@ func foreign(have []byte, length uint64) error {
 	case bytes.HasPrefix(have, []byte{0x15, 3}):
 		return errWantsTLS
 	}
-	return foreignError(fmt.Sprintf("not chatshard, or damaged: a frame has a length of %d", length))
+	return foreignError(fmt.Sprintf("not chatshard, or damaged: a frame of %d bytes", length))
 }
 
 // A foreignError says that another program or another version listens there.
@@ -257,7 +257,7 @@ func (l *link) sayHello(o *Options, shard int) error {
 		return err
 	}
 	if l.hello.Server != "chatshard" || l.hello.Protocol != protocolVersion {
-		return foreignError(fmt.Sprintf("a %q with protocol %d listens there, and this client speaks protocol %d",
+		return foreignError(fmt.Sprintf("a %q with protocol %d listens there, not a chatshard with %d",
 			l.hello.Server, l.hello.Protocol, protocolVersion))
 	}
 	return nil

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Hooks learn what a client does. They run on the goroutine of the call or of the connection, so they
-// must be quick, and must not call the client. Embed NoHooks to implement only some.
+// Hooks learn what a client does. They run on the goroutine of the call or of the connection, so
+// they must be quick, and must not call the client. Embed NoHooks to implement only some.
 type Hooks interface {
 	// AfterAttempt is called after each attempt of a call, with the context of the call.
 	AfterAttempt(ctx context.Context, attempt Attempt)

@@ -37,8 +37,8 @@ type Options struct {
 	Stale time.Duration
 	// ConnectTimeout is for connecting, TLS and hello together. The default is 5 s.
 	ConnectTimeout time.Duration
-	// CallTimeout is for a call with all its repeats, unless its context has a deadline. The default
-	// is 10 s.
+	// CallTimeout is for a call with all its repeats, unless its context has a deadline. The
+	// default is 10 s.
 	CallTimeout time.Duration
 	// Connections is how many connections one node gets. The default is as many as the server has
 	// shards, at most 16.
@@ -46,8 +46,8 @@ type Options struct {
 	// WaitingCalls is how many calls may wait for a place in flight. One more fails with
 	// ErrNotApplied. The default is 10,000.
 	WaitingCalls int
-	// NoKeys turns off that each write gets an idempotency key if it has none. A write without a key
-	// is not repeated.
+	// NoKeys turns off that each write gets an idempotency key if it has none. A write without a
+	// key is not repeated.
 	NoKeys bool
 	// Hooks are called after each attempt, and when a connection opens or ends.
 	Hooks Hooks

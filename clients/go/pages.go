@@ -22,8 +22,8 @@ type Pages[R any] struct {
 	isEnd bool
 }
 
-// Next asks for the next page. It returns false behind the last one, and after an error. The context
-// bounds this request.
+// Next asks for the next page. It returns false behind the last one, and after an error. The
+// context bounds this request.
 func (p *Pages[R]) Next(ctx context.Context) bool {
 	if p.isEnd {
 		return false
@@ -61,7 +61,9 @@ func (p *Pages[R]) All(ctx context.Context) func(yield func(*R, error) bool) {
 }
 
 // cursorPages makes the pages of a command that takes the cursor of the page before.
-func cursorPages[R any](cursor *string, call func(ctx context.Context) (*R, error), next func(*R) string) *Pages[R] {
+func cursorPages[R any](
+	cursor *string, call func(ctx context.Context) (*R, error), next func(*R) string,
+) *Pages[R] {
 	return &Pages[R]{fetch: func(ctx context.Context) (*R, bool, error) {
 		page, err := call(ctx)
 		if err != nil {
@@ -78,31 +80,37 @@ func (c *Client) ListPages(args ListArgs) *Pages[ListReply] {
 		args.Limit = pageLimit
 	}
 	call := func(ctx context.Context) (*ListReply, error) { return c.List(ctx, args) }
-	return cursorPages(&args.Cursor, call, func(page *ListReply) string { return page.NextCursor })
+	next := func(page *ListReply) string { return page.NextCursor }
+	return cursorPages(&args.Cursor, call, next)
 }
 
 // ConversationsPages returns the conversations of a user in pages. If Moved of a page is set,
 // conversations before it have changed their places.
 func (c *Client) ConversationsPages(args ConversationsArgs) *Pages[ConversationsReply] {
-	call := func(ctx context.Context) (*ConversationsReply, error) { return c.Conversations(ctx, args) }
-	return cursorPages(&args.Cursor, call, func(page *ConversationsReply) string { return page.NextCursor })
+	call := func(ctx context.Context) (*ConversationsReply, error) {
+		return c.Conversations(ctx, args)
+	}
+	next := func(page *ConversationsReply) string { return page.NextCursor }
+	return cursorPages(&args.Cursor, call, next)
 }
 
 // MembersPages returns the members of a chat in pages.
 func (c *Client) MembersPages(args MembersArgs) *Pages[MembersReply] {
 	call := func(ctx context.Context) (*MembersReply, error) { return c.Members(ctx, args) }
-	return cursorPages(&args.Cursor, call, func(page *MembersReply) string { return page.NextCursor })
+	next := func(page *MembersReply) string { return page.NextCursor }
+	return cursorPages(&args.Cursor, call, next)
 }
 
 // ExportPages returns everything in pages, in the form that Import takes.
 func (c *Client) ExportPages(args ExportArgs) *Pages[ExportReply] {
 	call := func(ctx context.Context) (*ExportReply, error) { return c.Export(ctx, args) }
-	return cursorPages(&args.Cursor, call, func(page *ExportReply) string { return page.NextCursor })
+	next := func(page *ExportReply) string { return page.NextCursor }
+	return cursorPages(&args.Cursor, call, next)
 }
 
-// SyncPages returns what changed in the list of a user, in pages. Take the items of a page, and store
-// its Log and Version with them: they are Since of the next time. If Reset is set, forget all rows
-// before.
+// SyncPages returns what changed in the list of a user, in pages. Take the items of a page, and
+// store its Log and Version with them: they are Since of the next time. If Reset is set, forget all
+// rows before.
 func (c *Client) SyncPages(args SyncArgs) *Pages[SyncReply] {
 	return &Pages[SyncReply]{fetch: func(ctx context.Context) (*SyncReply, bool, error) {
 		page, err := c.Sync(ctx, args)

@@ -90,8 +90,8 @@ func (t *table) other(place int) *connection {
 	return nil
 }
 
-// connectionFor returns the connection of a key's shard, or another one if that is lost. It connects
-// if there is none.
+// connectionFor returns the connection of a key's shard, or another one if that is lost. It
+// connects if there is none.
 func (n *node) connectionFor(key string, w *wait) (*connection, error) {
 	if t := n.table.Load(); t != nil {
 		if c := t.at(t.placeOf(key)); c != nil {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Each line of Go in the READMEs stands in an example or a test, apart from indentation. So it runs. Only
-// the block with OpenTelemetry needs what this module must not have.
+// Each line of Go in the READMEs stands in an example or a test, apart from indentation. So it
+// runs. Only the block with OpenTelemetry needs what this module must not have.
 func TestBlocksOfTheReadmesAreExamples(t *testing.T) {
 	examples := trimmed(t, "example_test.go") + trimmed(t, "chatshardtest/chatshardtest_test.go")
 	for _, name := range []string{"README.md", "README.zh-CN.md"} {

@@ -6,8 +6,8 @@ import "time"
 type route struct {
 	addresses []string
 	at        int
-	// silent is the address that did not reply last, and silentSince is when that was seen. It is the
-	// last one to be tried for a while, even if a standby names it as the active's.
+	// silent is the address that did not reply last, and silentSince is when that was seen. It is
+	// the last one to be tried for a while, even if a standby names it as the active's.
 	silent      string
 	silentSince time.Time
 	silence     time.Duration
@@ -29,23 +29,21 @@ func (r *route) isSilent(address string) bool {
 	return address == r.silent && time.Since(r.silentSince) < r.silence
 }
 
-// after returns where to go from an address: to the one that a server named, or else to the next one.
+// after returns where to go from an address: to the one that a server named, or else to the next
+// one.
 func (r *route) after(current, named string) string {
 	if named != "" && named != current && !r.isSilent(named) {
 		return named
 	}
-	next := ""
+	next, from := "", r.at
 	for i := 1; i <= len(r.addresses); i++ {
-		at := (r.at + i) % len(r.addresses)
+		at := (from + i) % len(r.addresses)
 		address := r.addresses[at]
-		if address == current || next != "" && r.isSilent(address) {
+		if address == current || next != "" && !r.isSilent(next) {
 			continue
 		}
-		if next == "" || r.isSilent(next) {
+		if next == "" || !r.isSilent(address) {
 			next, r.at = address, at
-		}
-		if !r.isSilent(next) {
-			break
 		}
 	}
 	if next == "" {

@@ -81,8 +81,8 @@ func freeAddress(t testing.TB) string {
 }
 
 func (s *keptServer) start() {
-	s.command = exec.Command(program(s.t), "serve", "--data-dir", s.directory, "--listen", s.address,
-		"--http", "off", "--admin", "off", "--shards", "2")
+	s.command = exec.Command(program(s.t), "serve", "--data-dir", s.directory,
+		"--listen", s.address, "--http", "off", "--admin", "off", "--shards", "2")
 	if err := s.command.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -100,6 +100,20 @@ func (s *keptServer) start() {
 func (s *keptServer) kill() {
 	s.command.Process.Kill()
 	s.command.Wait()
+}
+
+// at names the addresses, with the defaults of all else.
+func at(addresses ...string) Options {
+	return Options{Addresses: addresses}
+}
+
+// makeGroup makes a chat whose creator is the first user.
+func makeGroup(t testing.TB, client *Client, id string, users ...string) {
+	t.Helper()
+	args := CreateArgs{ID: id, Type: ChatGroup, CreatorID: users[0], UserIDs: users}
+	if _, err := client.Create(context.Background(), args); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // connectTo returns a client that is closed when the test ends.

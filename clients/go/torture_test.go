@@ -15,8 +15,9 @@ const (
 	tortureWriters = 16
 )
 
-// A server is killed and started again under load. Each writer counts up chats of its own. In the end
-// each chat has as many messages as were acknowledged: none is lost, and none was applied twice.
+// A server is killed and started again under load. Each writer counts up chats of its own. In the
+// end each chat has as many messages as were acknowledged: none is lost, and none was applied
+// twice.
 func TestTorture(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes half a minute")
@@ -25,14 +26,13 @@ func TestTorture(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewSource(seed))
 	server := keepServer(t)
-	client, err := Connect(background, Options{Addresses: []string{server.address}, CallTimeout: time.Minute})
+	client, err := Connect(background, Options{
+		Addresses: []string{server.address}, CallTimeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := 0; i < tortureWriters; i++ {
-		if _, err := client.Create(background, CreateArgs{ID: chatOf(i), Type: ChatGroup, CreatorID: "u", UserIDs: []string{"u"}}); err != nil {
-			t.Fatal(err)
-		}
+		makeGroup(t, client, chatOf(i), "u")
 	}
 	watch, err := client.Watch(background, "")
 	if err != nil {
@@ -49,7 +49,8 @@ func TestTorture(t *testing.T) {
 		go func(i int) {
 			defer writers.Done()
 			for !isOver.Load() {
-				advanced, err := client.Advance(background, AdvanceArgs{ChatID: chatOf(i), Allocate: 1})
+				advanced, err := client.Advance(background, AdvanceArgs{
+					ChatID: chatOf(i), Allocate: 1})
 				if err != nil || advanced.FirstSequence != acknowledged[i]+1 {
 					t.Errorf("%s: %v, %v after %d", chatOf(i), advanced, err, acknowledged[i])
 					return
@@ -68,14 +69,16 @@ func TestTorture(t *testing.T) {
 	isOver.Store(true)
 	writers.Wait()
 	// The end of the stream is a change that comes behind all others.
-	if _, err := client.SetStatus(background, SetStatusArgs{ChatID: chatOf(0), Status: StatusDisabled}); err != nil {
+	disable := SetStatusArgs{ChatID: chatOf(0), Status: StatusDisabled}
+	if _, err := client.SetStatus(background, disable); err != nil {
 		t.Error(err)
 	}
 	last := <-seen
 	for i, count := range acknowledged {
 		detail, err := client.Detail(background, DetailArgs{IDs: []string{chatOf(i)}})
 		if err != nil || detail.Items[0].LastSequence != count || last[chatOf(i)] != count {
-			t.Errorf("%s: %v, %v, %d acknowledged, %d seen", chatOf(i), detail, err, count, last[chatOf(i)])
+			t.Errorf("%s: %v, %v, %d acknowledged, %d seen",
+				chatOf(i), detail, err, count, last[chatOf(i)])
 		}
 	}
 	t.Logf("%d writes, %d kills", calls.Load(), tortureKills)
@@ -109,7 +112,7 @@ func followAll(t *testing.T, watch *Watch, seen chan<- map[string]uint64) {
 		switch event.Op {
 		case OpAdvance:
 			if *event.LastSequence > last[event.ChatID]+1 {
-				t.Errorf("%s: %d comes after %d", event.ChatID, *event.LastSequence, last[event.ChatID])
+				t.Errorf("%d comes after %v", *event.LastSequence, last)
 			}
 			last[event.ChatID] = max(last[event.ChatID], *event.LastSequence)
 		case OpStatus:

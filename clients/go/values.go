@@ -27,7 +27,8 @@ const (
 	SyncRemove = "remove"
 )
 
-// Ptr returns a pointer to a value, for arguments that may be left out although 0 is a value of them.
+// Ptr returns a pointer to a value, for arguments that may be left out although 0 is a value of
+// them.
 func Ptr[T any](value T) *T {
 	return &value
 }

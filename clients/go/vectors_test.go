@@ -248,7 +248,8 @@ func TestRequestsOfTheVectorsAreEncodedByteForByte(t *testing.T) {
 		var e encoder
 		v.arguments(one).encode(&e)
 		_, _, code := v.command(one.Command)
-		if frame := hex.EncodeToString(appendRequest(nil, one.RequestID, code, e.bytes)); frame != one.Request || e.err != nil {
+		frame := hex.EncodeToString(appendRequest(nil, one.RequestID, code, e.bytes))
+		if frame != one.Request || e.err != nil {
 			t.Errorf("%s\n got %s\nwant %s %v", one.Name, frame, one.Request, e.err)
 		}
 		count++
@@ -260,8 +261,8 @@ func TestRequestsOfTheVectorsAreEncodedByteForByte(t *testing.T) {
 
 func TestRepliesOfTheVectorsAreDecoded(t *testing.T) {
 	v := readVectors(t)
-	all := append(append(append(v.file.Conversation, v.file.Members...), v.file.Events...), v.file.Forms...)
-	all = append(all, v.file.Errors...)
+	all := append(append(v.file.Conversation, v.file.Members...), v.file.Events...)
+	all = append(append(all, v.file.Forms...), v.file.Errors...)
 	for _, one := range all {
 		if one.Reply == "" {
 			continue
@@ -313,7 +314,8 @@ func TestErrorsOfTheVectorsHaveTheirOutcomes(t *testing.T) {
 			outcome = Refused
 		}
 		delete(want, one.Name)
-		if got := outcomeOf(one.Status, one.Body.(map[string]any)["message"].(string)); got != outcome {
+		message := one.Body.(map[string]any)["message"].(string)
+		if got := outcomeOf(one.Status, message); got != outcome {
 			t.Errorf("%s: %v, not %v", one.Name, got, outcome)
 		}
 	}
@@ -328,7 +330,8 @@ func TestSlotsOfTheVectors(t *testing.T) {
 		if got := fmt.Sprintf("%016x", hash); got != one.Hash || hash%4096 != one.Slot {
 			t.Errorf("%s: %s, slot %d", one.Key, got, hash%4096)
 		}
-		wide := &table{hello: &Hello{Shards: 4, Slots: 4096, HashSeed: one.Seed}, places: make([]atomic.Pointer[connection], 4)}
+		wide := &table{hello: &Hello{Shards: 4, Slots: 4096, HashSeed: one.Seed}}
+		wide.places = make([]atomic.Pointer[connection], 4)
 		if place := wide.placeOf(one.Key); uint64(place) != one.ShardOf4 {
 			t.Errorf("%s: place %d", one.Key, place)
 		}

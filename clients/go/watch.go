@@ -9,15 +9,15 @@ import (
 )
 
 const (
-	// defaultWatchSilence is after which silence a watch connects anew. The server sends a heartbeat
-	// every 10 s.
+	// defaultWatchSilence is after which silence a watch connects anew. The server sends a
+	// heartbeat every 10 s.
 	defaultWatchSilence = 30 * time.Second
 	watchID             = helloID + 1
 )
 
-// A Watch is a stream of the changes of a node, or of all nodes of a journal. It has a connection of
-// its own, and continues over lost connections and failovers. An event may come twice then, and none
-// is missing.
+// A Watch is a stream of the changes of a node, or of all nodes of a journal. It has a connection
+// of its own, and continues over lost connections and failovers. An event may come twice then, and
+// none is missing.
 //
 // One goroutine at a time may call Next. Offset and Close may be called by any.
 type Watch struct {
@@ -67,8 +67,8 @@ func (c *Client) Watch(ctx context.Context, from string) (*Watch, error) {
 }
 
 // Next waits for the next change. An error of the context leaves the stream as it is, and a later
-// Next continues. Any other error is the end of the stream: ErrConflict if the offset is not kept any
-// more, or what the server refused.
+// Next continues. Any other error is the end of the stream: ErrConflict if the offset is not kept
+// any more, or what the server refused.
 //
 // Op may be one that this client does not know, of a newer server. Pass over it.
 func (w *Watch) Next(ctx context.Context) (*Event, error) {
@@ -116,17 +116,22 @@ func (w *Watch) event(ctx context.Context) (*Event, error) {
 			return nil, watchError(notSent(ErrClosed))
 		}
 		if ctx.Err() != nil {
-			return nil, watchError(&Error{Outcome: NotApplied, Message: err.Error(), cause: ctx.Err()})
+			return nil, interrupted(ctx, err)
 		}
 		w.drop()
 		if w.goOn(err) {
 			continue
 		}
 		if w.final == nil && w.pauses.wait(&wait{ctx: ctx}) != nil {
-			return nil, watchError(&Error{Outcome: NotApplied, Message: err.Error(), cause: ctx.Err()})
+			return nil, interrupted(ctx, err)
 		}
 	}
 	return nil, w.final
+}
+
+// interrupted is the error of a Next whose context ended. It says what the last attempt met.
+func interrupted(ctx context.Context, err error) *Error {
+	return watchError(&Error{Outcome: NotApplied, Message: err.Error(), cause: ctx.Err()})
 }
 
 func watchError(err *Error) *Error {

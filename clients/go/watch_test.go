@@ -22,17 +22,18 @@ func nextEvent(t *testing.T, w *Watch) *Event {
 
 func TestAWatchContinuesOverAKilledServer(t *testing.T) {
 	server := keepServer(t)
-	client := connectTo(t, Options{Addresses: []string{server.address}, CallTimeout: 20 * time.Second})
+	client := connectTo(t, Options{
+		Addresses: []string{server.address}, CallTimeout: 20 * time.Second})
 	watch, err := client.Watch(background, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer watch.Close()
-	if _, err := client.Create(background, CreateArgs{ID: "g", Type: ChatGroup, CreatorID: "alice", UserIDs: []string{"alice"}}); err != nil {
-		t.Fatal(err)
-	}
+	makeGroup(t, client, "g", "alice")
 	for _, op := range []string{OpCreate, OpJoin} {
-		if event := nextEvent(t, watch); event.Op != op || event.ChatID != "g" || event.UserID != "alice" || event.Offset != watch.Offset() {
+		event := nextEvent(t, watch)
+		if event.Op != op || event.ChatID != "g" || event.UserID != "alice" ||
+			event.Offset != watch.Offset() {
 			t.Error(event)
 		}
 	}
@@ -44,7 +45,8 @@ func TestAWatchContinuesOverAKilledServer(t *testing.T) {
 	}()
 	server.start()
 	event := nextEvent(t, watch)
-	if event.Op != OpAdvance || *event.LastSequence != 1 || event.IsTop != nil || event.LastTime.IsZero() {
+	if event.Op != OpAdvance || *event.LastSequence != 1 || event.IsTop != nil ||
+		event.LastTime.IsZero() {
 		t.Error(event)
 	}
 	if err := <-advanced; err != nil {
@@ -70,8 +72,8 @@ func TestAWatchContinuesOverAKilledServer(t *testing.T) {
 	}
 }
 
-// streamer serves watches, one connection for each step. It sends the events of the step, and ends the
-// connection or, with a status, the stream.
+// streamer serves watches, one connection for each step. It sends the events of the step, and ends
+// the connection or, with a status, the stream.
 type streamed struct {
 	events  []string
 	status  int
@@ -136,7 +138,8 @@ func TestAWatchContinuesBehindItsOffset(t *testing.T) {
 		streamed{status: 503, message: "not applied: stopping"},
 		streamed{events: []string{"h4"}, isSilent: true},
 		streamed{events: []string{"h4", "a5"}, status: 409, message: "from: the oldest is 9"})
-	client := connectTo(t, Options{Addresses: []string{f.address}, watchSilenceAfter: 100 * time.Millisecond})
+	client := connectTo(t, Options{
+		Addresses: []string{f.address}, watchSilenceAfter: 100 * time.Millisecond})
 	watch, err := client.Watch(background, "")
 	if err != nil {
 		t.Fatal(err)
@@ -148,7 +151,8 @@ func TestAWatchContinuesBehindItsOffset(t *testing.T) {
 	}
 	for i := 0; i < 2; i++ {
 		event, err := watch.Next(background)
-		if of := asError(t, err); event != nil || of.Status != 409 || !errors.Is(err, ErrRefused) || of.Command != "watch" {
+		of := asError(t, err)
+		if event != nil || of.Status != 409 || of.Outcome != Refused || of.Command != "watch" {
 			t.Error(event, err)
 		}
 	}
@@ -166,7 +170,7 @@ func TestAWatchContinuesBehindItsOffset(t *testing.T) {
 func TestAWatchGoesToTheNodeThatIsNamed(t *testing.T) {
 	active := streamer(t, nil, streamed{events: []string{"h1", "a2"}, isSilent: true})
 	standby := streamer(t, nil, streamed{status: statusMoved, moved: active.address})
-	client := connectTo(t, Options{Addresses: []string{standby.address, active.address}})
+	client := connectTo(t, at(standby.address, active.address))
 	watch, err := client.Watch(background, "a0")
 	if err != nil {
 		t.Fatal(err)
@@ -190,7 +194,7 @@ func TestNextEndsWithItsContextAndContinues(t *testing.T) {
 		p.event(h.id, "a2")
 		io.Copy(io.Discard, p.socket)
 	})
-	client := connectTo(t, Options{Addresses: []string{f.address}})
+	client := connectTo(t, at(f.address))
 	watch, err := client.Watch(background, "")
 	if err != nil {
 		t.Fatal(err)

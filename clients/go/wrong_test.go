@@ -1,6 +1,7 @@
 package chatshard
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -40,13 +41,15 @@ func connectTimesOut(t *testing.T, address string) error {
 	ctx, cancel := context.WithTimeout(background, 500*time.Millisecond)
 	defer cancel()
 	began := time.Now()
-	client, err := Connect(ctx, Options{Addresses: []string{address}, ConnectTimeout: 200 * time.Millisecond})
+	client, err := Connect(ctx, Options{
+		Addresses: []string{address}, ConnectTimeout: 200 * time.Millisecond})
 	if err == nil {
 		client.Close()
 		t.Fatal("it connected")
 	}
 	took := time.Since(began)
-	if !errors.Is(err, ErrNotApplied) || !errors.Is(err, context.DeadlineExceeded) || took > 3*time.Second {
+	if !errors.Is(err, ErrNotApplied) || !errors.Is(err, context.DeadlineExceeded) ||
+		took > 3*time.Second {
 		t.Error(err, took)
 	}
 	return err
@@ -61,7 +64,7 @@ func expect(t *testing.T, err error, text string) {
 
 func TestNoServer(t *testing.T) {
 	expect(t, connectTimesOut(t, freeAddress(t)), "refused")
-	expect(t, connectFails(t, Options{Addresses: []string{"nowhere"}}), "write HOST:PORT or unix:PATH")
+	expect(t, connectFails(t, at("nowhere")), "write HOST:PORT or unix:PATH")
 	expect(t, connectTimesOut(t, "unix:/nowhere/socket"), "no such file")
 }
 
@@ -70,7 +73,7 @@ func TestHTTPServer(t *testing.T) {
 		io.WriteString(p.socket, "HTTP/1.1 400 Bad Request\r\n\r\n")
 		io.Copy(io.Discard, p.socket)
 	})
-	expect(t, connectFails(t, Options{Addresses: []string{f.address}}), "an HTTP server listens there")
+	expect(t, connectFails(t, at(f.address)), "an HTTP server listens there")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +89,7 @@ func TestServerWithTLSAndWithout(t *testing.T) {
 		p.request()
 		p.socket.Write([]byte{0x15, 3, 3, 0, 2, 2, 10})
 	})
-	expect(t, connectFails(t, Options{Addresses: []string{f.address}}), "the server speaks TLS")
+	expect(t, connectFails(t, at(f.address)), "the server speaks TLS")
 	plain := serveFake(t, func(p *peer) {
 		p.error(0, statusUnauthenticated, "unauthenticated", "the first request must be hello")
 	})
@@ -105,7 +108,7 @@ func TestGarbage(t *testing.T) {
 			p.request()
 			p.socket.Write(noise)
 		})
-		expect(t, connectFails(t, Options{Addresses: []string{f.address}}), "not chatshard, or damaged")
+		expect(t, connectFails(t, at(f.address)), "not chatshard, or damaged")
 	}
 }
 
@@ -148,16 +151,19 @@ func TestOtherServersAndRefusals(t *testing.T) {
 			e.uint(2)
 		})
 	})
-	expect(t, connectFails(t, Options{Addresses: []string{other.address}}), "with protocol 2")
+	expect(t, connectFails(t, at(other.address)), "with protocol 2")
 	refusing := serveFake(t, func(p *peer) {
 		h, _ := p.request()
 		p.error(h.id, statusUnauthenticated, "unauthenticated", "hello: the token is missing or wrong")
 	})
-	err := connectFails(t, Options{Addresses: []string{refusing.address}})
-	if !errors.Is(err, ErrUnauthenticated) || !errors.Is(err, ErrRefused) || refusing.connections.Load() != 1 {
+	err := connectFails(t, at(refusing.address))
+	if !errors.Is(err, ErrUnauthenticated) || !errors.Is(err, ErrRefused) ||
+		refusing.connections.Load() != 1 {
 		t.Error(err, refusing.connections.Load())
 	}
-	full := serveFake(t, func(p *peer) { p.error(0, statusBusy, "busy", "too many connections; try again later") })
+	full := serveFake(t, func(p *peer) {
+		p.error(0, statusBusy, "busy", "too many connections; try again later")
+	})
 	err = connectTimesOut(t, full.address)
 	if !errors.Is(err, ErrBusy) || !errors.Is(err, ErrNotApplied) || full.connections.Load() < 2 {
 		t.Error(err, full.connections.Load())
@@ -166,28 +172,24 @@ func TestOtherServersAndRefusals(t *testing.T) {
 
 // Each reply ends the connection, with an error that says why. The call is not known to be applied.
 func TestWrongRepliesEndTheConnection(t *testing.T) {
-	deep := func(e *encoder) {
-		for i := 0; i < 2000; i++ {
-			e.array(1)
-		}
-	}
+	deep := append([]byte{0x94, 1, 1, 1}, bytes.Repeat([]byte{0x91}, 2000)...)
 	for name, one := range map[string]struct {
-		body func(e *encoder)
+		body []byte
 		text string
 	}{
-		"a wrong type":    {func(e *encoder) { e.text("no array") }, "an array is expected"},
-		"too few fields":  {func(e *encoder) { e.array(1); e.uint(1) }, "1 items instead of 3"},
-		"a wrong field":   {func(e *encoder) { e.array(3); e.uint(1); e.boolean(true); e.uint(1) }, "an integer is expected"},
-		"a huge number":   {func(e *encoder) { e.array(3); e.uint(1 << 60) }, "is over the largest value"},
-		"a claimed array": {func(e *encoder) { e.bytes = append(e.bytes, formArr32, 0xff, 0xff, 0xff, 0xff) }, "ends too early"},
-		"a deep array":    {func(e *encoder) { e.array(4); e.uint(1); e.uint(1); e.uint(1); deep(e) }, "nested too deep"},
-		"a map":           {func(e *encoder) { e.array(4); e.uint(1); e.uint(1); e.uint(1); e.bytes = append(e.bytes, 0x80) }, "form 0x80"},
-		"bytes behind":    {func(e *encoder) { e.array(3); e.uint(1); e.uint(1); e.uint(1); e.uint(1) }, "bytes behind its end"},
+		"a wrong type":    {[]byte{0xa1, 'x'}, "an array is expected"},
+		"too few fields":  {[]byte{0x91, 1}, "1 items instead of 3"},
+		"a wrong field":   {[]byte{0x93, 1, formTrue, 1}, "an integer is expected"},
+		"a huge number":   {[]byte{0x93, 1, formUint64, 1, 2, 3, 4, 5, 6, 7, 8}, "over the largest"},
+		"a claimed array": {[]byte{formArr32, 0xff, 0xff, 0xff, 0xff}, "ends too early"},
+		"a deep array":    {deep, "nested too deep"},
+		"a map":           {[]byte{0x94, 1, 1, 1, 0x80}, "form 0x80"},
+		"bytes behind":    {[]byte{0x93, 1, 1, 1, 1}, "bytes behind its end"},
 	} {
 		f := serveFake(t, func(p *peer) {
 			p.hello()
 			if h, ok := p.pong(); ok {
-				p.reply(h.id, statusOK, one.body)
+				p.reply(h.id, statusOK, func(e *encoder) { e.bytes = append(e.bytes, one.body...) })
 				io.Copy(io.Discard, p.socket)
 			}
 		})

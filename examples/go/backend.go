@@ -1,4 +1,5 @@
-// Command backend is a tiny IM backend: messages, a list with badges, a device that syncs, and pushes.
+// Command backend is a tiny IM backend: messages, a list with badges, a device that syncs, and
+// pushes.
 //
 //	go run .
 //
@@ -75,9 +76,11 @@ func (d *Device) Sync(ctx context.Context, client *chatshard.Client, user string
 }
 
 // FollowPushes gives each new message of a stream to push, until the context ends. The stream
-// continues over restarts of the server. If the server has another log then, the stream begins again,
-// and missed is called: devices must sync.
-func (b *Backend) FollowPushes(ctx context.Context, watch *chatshard.Watch, push func(*chatshard.Event), missed func()) error {
+// continues over restarts of the server. If the server has another log then, the stream begins
+// again, and missed is called: devices must sync.
+func (b *Backend) FollowPushes(
+	ctx context.Context, watch *chatshard.Watch, push func(*chatshard.Event), missed func(),
+) error {
 	defer func() { watch.Close() }()
 	for {
 		event, err := watch.Next(ctx)
@@ -109,7 +112,8 @@ func run(ctx context.Context, client *chatshard.Client) error {
 	if err != nil {
 		return err
 	}
-	go backend.FollowPushes(following, watch, func(event *chatshard.Event) { pushed <- event }, func() {})
+	push := func(event *chatshard.Event) { pushed <- event }
+	go backend.FollowPushes(following, watch, push, func() {})
 
 	chat, err := client.Create(ctx, chatshard.CreateArgs{
 		Type: chatshard.ChatGroup, CreatorID: "alice", UserIDs: []string{"alice", "bob"}})
@@ -118,7 +122,8 @@ func run(ctx context.Context, client *chatshard.Client) error {
 	}
 	var last uint64
 	for i, text := range []string{"hello", "is anybody there?"} {
-		if last, err = backend.Send(ctx, fmt.Sprintf("%s-%d", chat.ID, i), chat.ID, "alice", text); err != nil {
+		id := fmt.Sprintf("%s-%d", chat.ID, i)
+		if last, err = backend.Send(ctx, id, chat.ID, "alice", text); err != nil {
 			return err
 		}
 	}
@@ -127,7 +132,8 @@ func run(ctx context.Context, client *chatshard.Client) error {
 	if err := backend.Show(ctx, "bob"); err != nil {
 		return err
 	}
-	if _, err := client.MarkRead(ctx, chatshard.MarkReadArgs{UserID: "bob", ChatID: chat.ID, Seq: last}); err != nil {
+	read := chatshard.MarkReadArgs{UserID: "bob", ChatID: chat.ID, Seq: last}
+	if _, err := client.MarkRead(ctx, read); err != nil {
 		return err
 	}
 	if err := backend.Show(ctx, "bob"); err != nil {
@@ -137,7 +143,8 @@ func run(ctx context.Context, client *chatshard.Client) error {
 	if err := device.Sync(ctx, client, "bob"); err != nil {
 		return err
 	}
-	fmt.Printf("bob's device: %d chats, read up to %d\n", len(device.rows), device.rows[chat.ID].MaxReadSeq)
+	row := device.rows[chat.ID]
+	fmt.Printf("bob's device: %d chats, read up to %d\n", len(device.rows), row.MaxReadSeq)
 	return nil
 }
 

@@ -32,10 +32,12 @@ func TestPushesGoOnAfterARestart(t *testing.T) {
 	end := make(chan error)
 	following, stop := context.WithCancel(ctx)
 	go func() {
-		end <- backend.FollowPushes(following, watch, func(event *chatshard.Event) { pushed <- event }, func() { missed <- true })
+		push := func(event *chatshard.Event) { pushed <- event }
+		end <- backend.FollowPushes(following, watch, push, func() { missed <- true })
 	}()
 	send := func() {
-		args := chatshard.CreateArgs{ID: "g", Type: chatshard.ChatGroup, CreatorID: "alice", UserIDs: []string{"alice"}}
+		args := chatshard.CreateArgs{
+			ID: "g", Type: chatshard.ChatGroup, CreatorID: "alice", UserIDs: []string{"alice"}}
 		if _, err := client.Create(ctx, args); err != nil {
 			t.Fatal(err)
 		}

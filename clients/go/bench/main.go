@@ -1,5 +1,5 @@
-// Command bench compares the client with a raw loop on the same server: frames that are made by hand,
-// and replies of which only the length is read. Both use one connection.
+// Command bench compares the client with a raw loop on the same server: frames that are made by
+// hand, and replies of which only the length is read. Both use one connection.
 //
 //	go run ./bench [-seconds 1] [-address HOST:PORT]
 //
@@ -85,13 +85,15 @@ func main() {
 		*address = server.Address
 	}
 	ctx := context.Background()
-	client, err := chatshard.Connect(ctx, chatshard.Options{Addresses: []string{*address}, Connections: 1, NoKeys: true})
+	options := chatshard.Options{Addresses: []string{*address}, Connections: 1, NoKeys: true}
+	client, err := chatshard.Connect(ctx, options)
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer client.Close()
 	for i := 0; i < rows; i++ {
-		client.Create(ctx, chatshard.CreateArgs{ID: chat(i), Type: chatshard.ChatGroup, CreatorID: user, UserIDs: []string{user}})
+		client.Create(ctx, chatshard.CreateArgs{
+			ID: chat(i), Type: chatshard.ChatGroup, CreatorID: user, UserIDs: []string{user}})
 	}
 	// The raw loop is on the same core of the server.
 	shard := byte(client.Hello().Shard)
@@ -112,7 +114,9 @@ func main() {
 }
 
 // withClient returns how many calls in a second so many goroutines make.
-func withClient(ctx context.Context, client *chatshard.Client, one load, inFlight int, measured time.Duration) float64 {
+func withClient(
+	ctx context.Context, client *chatshard.Client, one load, inFlight int, measured time.Duration,
+) float64 {
 	var count atomic.Int64
 	var callers sync.WaitGroup
 	began := time.Now()
@@ -141,7 +145,9 @@ func request(id uint64, code byte, arguments []byte) []byte {
 }
 
 // withoutClient keeps so many requests in flight from one goroutine.
-func withoutClient(address string, shard byte, one load, inFlight int, measured time.Duration) float64 {
+func withoutClient(
+	address string, shard byte, one load, inFlight int, measured time.Duration,
+) float64 {
 	socket, err := net.Dial("tcp", address)
 	if err != nil {
 		log.Fatal(err)
