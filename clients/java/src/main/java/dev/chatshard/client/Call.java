@@ -3,7 +3,6 @@ package dev.chatshard.client;
 import java.time.Duration;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.RejectedExecutionException;
-import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 
 /**
@@ -17,9 +16,7 @@ import java.util.concurrent.TimeUnit;
  * </ul>
  */
 final class Call<R> implements Exchange {
-    private static final long FIRST_PAUSE = TimeUnit.MILLISECONDS.toNanos(50);
     private static final String CLOSED = "the client is closed";
-    private static final long LONGEST_PAUSE = TimeUnit.SECONDS.toNanos(2);
 
     /** Bytes of a request's payload beside its arguments, at most. */
     private static final int HEAD = 12;
@@ -41,7 +38,7 @@ final class Call<R> implements Exchange {
 
     // Changed only by who begins or ends an attempt; there is one at a time.
     private int attempt = 1;
-    private int pauses;
+    private final Backoff backoff = new Backoff();
     private int unreachable;
     private volatile long began;
 
@@ -142,7 +139,7 @@ final class Call<R> implements Exchange {
         switch (error.status()) {
             case 421 -> {
                 if (nodes.leave(node, error.address())) {
-                    again(pauses == 0);
+                    again(backoff.isFresh());
                 } else {
                     fail(known);
                 }
@@ -198,8 +195,8 @@ final class Call<R> implements Exchange {
 
     /** Begins another attempt, at once or after a pause. */
     private void again(boolean atOnce) {
-        long bound = Math.min(LONGEST_PAUSE, FIRST_PAUSE << Math.min(pauses++, 10));
-        long pause = atOnce ? 0 : ThreadLocalRandom.current().nextLong(bound);
+        long drawn = backoff.next();
+        long pause = atOnce ? 0 : drawn;
         try {
             shared.timer().schedule(this::resubmit, pause, TimeUnit.NANOSECONDS);
         } catch (RejectedExecutionException error) {

@@ -94,6 +94,9 @@ final class Connection implements Wire.Owner {
         long patience = shared.options().connectTimeout().toNanos();
         if (!shared.opens(this)) {
             end("the client is closed");
+        }
+        if (state == State.ENDED) {
+            shared.ended(this);
             return;
         }
         try {

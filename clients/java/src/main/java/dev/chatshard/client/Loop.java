@@ -89,7 +89,6 @@ final class Loop implements Runnable {
                 task.run();
             } catch (RuntimeException error) {
                 // A task ends its own connection when it fails; the others continue.
-                Thread.yield();
             }
         }
     }

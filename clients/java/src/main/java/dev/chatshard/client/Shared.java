@@ -96,7 +96,6 @@ final class Shared {
             call.accept(options.hooks());
         } catch (RuntimeException error) {
             // A hook that fails must not change what a call returns.
-            Thread.yield();
         }
     }
 

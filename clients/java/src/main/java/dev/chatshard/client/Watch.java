@@ -8,7 +8,6 @@ import java.util.Queue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Future;
 import java.util.concurrent.RejectedExecutionException;
-import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 
@@ -28,8 +27,6 @@ public final class Watch implements AutoCloseable, Iterable<Event> {
     private static final int FULL = 1024;
     /** Events that may wait, at which it is read again. */
     private static final int LOW = 256;
-    private static final long FIRST_PAUSE = TimeUnit.MILLISECONDS.toNanos(50);
-    private static final long LONGEST_PAUSE = TimeUnit.SECONDS.toNanos(2);
 
     private final Shared shared;
     private final Nodes nodes;
@@ -45,7 +42,7 @@ public final class Watch implements AutoCloseable, Iterable<Event> {
     private String taken;
     private Connection connection;
     private boolean paused;
-    private int pauses;
+    private final Backoff backoff = new Backoff();
     private boolean ended;
     private ChatshardException error;
     private ChatshardException last;
@@ -95,15 +92,16 @@ public final class Watch implements AutoCloseable, Iterable<Event> {
     }
 
     /** Continues later, behind the last event that was received. */
-    private void again(ChatshardException why, boolean atOnce) {
+    private void again(ChatshardException why, boolean isElsewhere) {
         long pause;
         synchronized (lock) {
             if (ended) {
                 return;
             }
             last = why;
-            long bound = Math.min(LONGEST_PAUSE, FIRST_PAUSE << Math.min(pauses++, 10));
-            pause = atOnce ? 0 : ThreadLocalRandom.current().nextLong(bound);
+            boolean isFirst = backoff.isFresh();
+            long drawn = backoff.next();
+            pause = isElsewhere && isFirst ? 0 : drawn;
         }
         try {
             shared.timer().schedule(this::open, pause, TimeUnit.NANOSECONDS);
@@ -149,7 +147,7 @@ public final class Watch implements AutoCloseable, Iterable<Event> {
                 return;
             }
             received = event.offset();
-            pauses = 0;
+            backoff.reset();
             if (event.op() != WatchOp.UNKNOWN) {
                 if (waiter != null && !waiter.isDone()) {
                     waits = waiter;
@@ -350,11 +348,7 @@ public final class Watch implements AutoCloseable, Iterable<Event> {
             connection.end("the stream has ended");
             switch (why.status()) {
                 case 421 -> {
-                    if (nodes.leave(node, why.address())) {
-                        again(why, pauses == 0);
-                    } else {
-                        again(why, false);
-                    }
+                    again(why, nodes.leave(node, why.address()));
                 }
                 case 503 -> {
                     nodes.leave(node, "");

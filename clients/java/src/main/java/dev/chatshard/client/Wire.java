@@ -276,7 +276,6 @@ final class Wire {
             }
         } catch (IOException error) {
             // The socket is gone in any case.
-            Thread.yield();
         }
         // The descriptor is released when the loop looks at its keys again.
         shared.loop().selector().wakeup();

@@ -50,6 +50,18 @@ class ReadmeTest {
     }
 
     @Test
+    void allPlacesNameOneVersion() throws Exception {
+        String version = ChatshardOptions.NAME.substring("chatshard-java/".length());
+        for (String file : List.of("pom.xml", "README.md", "README.zh-CN.md")) {
+            assertTrue(Files.readString(Path.of(file)).contains(
+                    "<artifactId>chatshard-client</artifactId>\n"), file);
+            assertTrue(Files.readString(Path.of(file)).contains(
+                    "<version>" + version + "</version>"), file);
+        }
+        assertTrue(Files.readString(Path.of("manifest.txt")).contains(version));
+    }
+
+    @Test
     @Timeout(60)
     void itsJavaRuns(@TempDir Path directory) throws Exception {
         List<File> files = new ArrayList<>();

@@ -264,7 +264,8 @@ class ServerTest {
         }
     }
 
-    private static List<String> threads() {
+    /** The threads of all clients. */
+    static List<String> threads() {
         return Thread.getAllStackTraces().keySet().stream().filter(Thread::isAlive)
                 .map(Thread::getName).filter(name -> name.startsWith("chatshard")).toList();
     }

@@ -63,6 +63,7 @@ class TortureTest {
             }
             check(client, watched, watcher, seed);
         }
+        assertEquals(List.of(), ServerTest.threads());
     }
 
     /** Writes messages one after the other. A call that fails ends the test. */
