@@ -12,7 +12,11 @@ CODES = {"flag": "Flag", "type": "ChatType", "status": "ChatStatus"}
 
 
 def files(schema: Schema) -> dict[str, str]:
-    return {"src/generated.ts": generated(schema), "src/generated-errors.ts": errors(schema)}
+    return {
+        "src/generated.ts": generated(schema),
+        "src/generated-errors.ts": errors(schema),
+        "src/generated-types.ts": types(schema),
+    }
 
 
 def command_table(schema: Schema) -> str:
@@ -21,30 +25,44 @@ def command_table(schema: Schema) -> str:
     return "\n".join(lines)
 
 
-def generated(schema: Schema) -> str:
+def types(schema: Schema) -> str:
+    """What arguments and replies look like, without anything of Node."""
     in_requests = records_of(schema, [f for one in schema.commands for f in one.arguments])
-    in_replies = records_of(schema, [f for one in schema.commands for f in one.reply or ()])
-    parts = [HEAD, imports(), codes(schema), watch_ops(schema)]
+    parts = [HEAD, codes(schema), watch_ops(schema)]
     for record in schema.records:
-        parts.append(interface(schema, pascal(record.name), record, record.name in in_requests))
-        if record.name in in_requests:
-            parts.append(writer(schema, record))
-        if record.name in in_replies:
-            parts.append(reader(schema, record, record.name in in_requests))
+        about = f"The record `{record.name}`."
+        is_request = record.name in in_requests
+        parts.append(fields(about, pascal(record.name), record.fields, is_request))
     for command in schema.commands:
         parts.append(arguments(command))
         if command.reply:
             about = f"The reply to `{camel(command.name)}`."
             parts.append(fields(about, f"{pascal(command.name)}Reply", command.reply, False))
-    parts += [command_list(schema), methods(schema)]
     return "\n".join(part for part in parts if part)
 
 
-def imports() -> str:
-    return (
+def generated(schema: Schema) -> str:
+    """How arguments and replies are encoded, and a method for each command."""
+    in_requests = records_of(schema, [f for one in schema.commands for f in one.arguments])
+    in_replies = records_of(schema, [f for one in schema.commands for f in one.reply or ()])
+    parts = []
+    for record in schema.records:
+        if record.name in in_requests:
+            parts.append(writer(schema, record))
+        if record.name in in_replies:
+            parts.append(reader(schema, record, record.name in in_requests))
+    parts += [command_list(schema), methods(schema)]
+    body = "\n".join(parts)
+    names = sorted(set(re.findall(r"export (?:interface|type) (\w+)", types(schema))))
+    used = [name for name in names if re.search(rf"\b{name}\b", body)]
+    imports = (
         'import type { CallOptions, Command } from "./command.js";\n'
-        'import type { Reader, Writer } from "./msgpack.js";\n'
+        "import type {\n" + "".join(f"  {name},\n" for name in used) + "}"
+        ' from "./generated-types.js";\n'
+        'import type { Reader, Writer } from "./msgpack.js";\n\n'
+        'export * from "./generated-types.js";\n'
     )
+    return "\n".join([HEAD, imports, body])
 
 
 def records_of(schema: Schema, fields_of: list[Field]) -> set[str]:
@@ -140,11 +158,6 @@ def sentence(text: str) -> str:
     if not text:
         return ""
     return text if text.endswith(".") else f"{text}."
-
-
-def interface(schema: Schema, name: str, record: Record, is_request: bool) -> str:
-    about = f"The record `{record.name}`."
-    return fields(about, name, record.fields, is_request)
 
 
 def arguments(command: Command) -> str:

@@ -26,8 +26,9 @@ import type {
   SyncArguments,
   SyncReply,
   UnreadItem,
-} from "./generated.js";
+} from "./generated-types.js";
 import { serverError } from "./replies.js";
+import { offAbort, onAbort } from "./signals.js";
 import { Pauses } from "./timing.js";
 
 export * from "./errors.js";
@@ -44,7 +45,7 @@ export type {
   Since,
   SyncItem,
   SyncReply,
-} from "./generated.js";
+} from "./generated-types.js";
 
 /** A row of the caller's list. JSON has the chat's id twice. */
 export interface AppRow extends Row {
@@ -200,7 +201,7 @@ export class AppClient {
     const headers = await this.#headers(key);
     const own = new AbortController();
     const abort = () => own.abort(signal?.reason);
-    signal?.addEventListener("abort", abort, { once: true });
+    onAbort(signal, abort);
     const timer = setTimeout(() => own.abort(), Math.max(0, end - Date.now()));
     const call = this.#options.fetch ?? fetch;
     try {
@@ -216,7 +217,7 @@ export class AppClient {
       throw new ConnectionError(`${route}: no answer: ${why(error)}`, outcome, error);
     } finally {
       clearTimeout(timer);
-      signal?.removeEventListener("abort", abort);
+      offAbort(signal, abort);
     }
   }
 
@@ -289,10 +290,10 @@ function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
       clearTimeout(timer);
-      signal?.removeEventListener("abort", done);
+      offAbort(signal, done);
       resolve();
     };
     const timer = setTimeout(done, ms);
-    signal?.addEventListener("abort", done, { once: true });
+    onAbort(signal, done);
   });
 }

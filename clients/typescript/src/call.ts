@@ -26,6 +26,7 @@ import type { Reader } from "./msgpack.js";
 import { type Attempt, runHook, type Settings } from "./options.js";
 import type { Pool } from "./pool.js";
 import { readError } from "./replies.js";
+import { offAbort, onAbort } from "./signals.js";
 import { Pauses } from "./timing.js";
 
 /** What a call needs of its client. */
@@ -106,7 +107,7 @@ export class Call implements Request {
     this.#timer = setTimeout(expireSoon, timeoutMs, this);
     if (client.settings.hooks.onAttempt) this.#context = new AsyncResource("chatshard.call");
     this.#signal = options?.signal;
-    this.#signal?.addEventListener("abort", this.#abort, { once: true });
+    onAbort(this.#signal, this.#abort);
   }
 
   /** Makes the next attempt. */
@@ -250,7 +251,7 @@ export class Call implements Request {
     this.isOver = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#pause);
-    this.#signal?.removeEventListener("abort", this.#abort);
+    offAbort(this.#signal, this.#abort);
     this.#leaveWaiting();
     this.#client.over(this);
   }

@@ -181,13 +181,7 @@ export class Client extends Commands implements AsyncDisposable {
       connected: () => this.#connected(),
       enterWaiting: () => this.#waiting < this.#settings.waitingCalls && ++this.#waiting > 0,
       leaveWaiting: () => this.#waiting--,
-      moved: (pool, active) => {
-        const isNamed = this.#nodes.name(active);
-        // A named active that must not know the token can be reached only if the options have it.
-        const isOther = isNamed || this.#nodes.areSeveral || active === "";
-        this.#leave(pool, !isNamed);
-        return { isOther, isNamed };
-      },
+      moved: (pool, active) => this.#moved(pool, active),
       failed: (pool) => {
         if (this.#nodes.areSeveral) this.#leave(pool, true);
       },
@@ -196,6 +190,17 @@ export class Client extends Commands implements AsyncDisposable {
         if (this.#calls.size === 0) this.#onIdle?.();
       },
     };
+  }
+
+  #moved(pool: Pool, active: string): { isOther: boolean; isNamed: boolean } {
+    // Another call may have found the active already.
+    const isFound = this.#pool !== undefined && this.#pool !== pool;
+    if (isFound) return { isOther: true, isNamed: true };
+    const isNamed = this.#nodes.name(active);
+    // A named active that must not know the token can be reached only by another address.
+    const isOther = isNamed || this.#nodes.areSeveral || active === "";
+    this.#leave(pool, !isNamed);
+    return { isOther, isNamed };
   }
 
   /** New calls go to another node. */

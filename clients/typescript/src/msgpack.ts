@@ -172,6 +172,12 @@ export class Reader {
     if (!this.nil()) throw other("nil", this.#head());
   }
 
+  /** Whether a string comes next. */
+  isString(): boolean {
+    const head = this.#at < this.#end ? this.#bytes[this.#at]! : 0;
+    return (head >= 0xa0 && head <= 0xbf) || (head >= 0xd9 && head <= 0xdb);
+  }
+
   bool(): boolean {
     const head = this.#head();
     if (head !== 0xc2 && head !== 0xc3) throw other("a boolean", head);
@@ -292,7 +298,7 @@ export class Reader {
       if ((head >= 0x90 && head <= 0x9f) || head === 0xdc || head === 0xdd) {
         if (depth === NESTING) throw new ProtocolError("arrays nest too deep");
         this.skip(this.array(), depth + 1);
-      } else if ((head >= 0xa0 && head <= 0xbf) || (head >= 0xd9 && head <= 0xdb)) this.string();
+      } else if (this.isString()) this.string();
       else if (head === 0xc0) this.#at++;
       else if (head === 0xc2 || head === 0xc3) this.bool();
       else this.#skipInteger();

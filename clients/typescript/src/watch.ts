@@ -10,6 +10,7 @@ import { commands, WATCH_OPS, type WatchReply } from "./generated.js";
 import { Nodes } from "./nodes.js";
 import type { Address, Settings } from "./options.js";
 import { readError } from "./replies.js";
+import { offAbort, onAbort } from "./signals.js";
 import { Pauses } from "./timing.js";
 
 /** Events that wait for the caller before the client stops to read. */
@@ -64,7 +65,7 @@ export class Watch implements AsyncIterableIterator<WatchEvent>, AsyncDisposable
     this.#signal = options.signal;
     owner.opened(this);
     if (this.#signal?.aborted) this.#abort();
-    else this.#signal?.addEventListener("abort", this.#abort, { once: true });
+    else onAbort(this.#signal, this.#abort);
   }
 
   /** The offset of the last event that `next` returned. Store it when the event is handled. */
@@ -233,7 +234,7 @@ export class Watch implements AsyncIterableIterator<WatchEvent>, AsyncDisposable
   #finish(over: { error?: ChatshardError }): void {
     if (this.#over !== undefined) return;
     this.#over = over;
-    this.#signal?.removeEventListener("abort", this.#abort);
+    offAbort(this.#signal, this.#abort);
     const connection = this.#connection;
     this.#connection = undefined;
     connection?.end(new ClosedError());

@@ -1,7 +1,7 @@
 // Calls: shards, deadlines, repeats, outcomes, bounds, the end.
 
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -21,9 +21,12 @@ import {
   DeadlineError,
   MovedError,
   OverloadError,
+  PermissionDeniedError,
   TooLargeError,
+  UnauthenticatedError,
   UnavailableError,
 } from "../src/index.js";
+import { VERSION } from "../src/options.js";
 import { startServer } from "../src/testing.js";
 import { timing } from "../src/timing.js";
 import { Fake, frame, helloBody, Node, until, vectors, withClient } from "./help.js";
@@ -418,6 +421,73 @@ test("421: the call goes to the active, whatever it is", async () => {
   assert.deepEqual(standby.asked, [DELETE]);
   assert.deepEqual(active.asked, [DELETE, LIST]);
   for (const fake of [active, standby, unused]) fake.close();
+});
+
+test("a standby may reply to reads if its state is not too old", async () => {
+  let asked: unknown[] = [];
+  const fake = await new Fake(
+    () => [200, LISTED],
+    (id, a) => {
+      asked = a;
+      return frame(id, 200, helloBody());
+    },
+  ).listen();
+  const options = { addresses: fake.address, token: "secret", name: "mine/1", staleMs: 500 };
+  await withClient(options, (client) => client.ping());
+  assert.deepEqual(asked, ["secret", "mine/1", null, 500]);
+  await withClient({ addresses: fake.address }, (client) => client.ping());
+  assert.deepEqual(asked, [null, `chatshard-typescript/${VERSION}`, null, null]);
+  fake.close();
+});
+
+test("tokens of a server, and one that may only read", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "chatshard-ts-token-"));
+  const file = join(directory, "tokens");
+  const [full, read] = ["f".repeat(32), "r".repeat(32)];
+  writeFileSync(file, `full ${full}\nread ${read}\n`, { mode: 0o600 });
+  const server = await startServer({ args: ["--token-file", file] });
+  try {
+    const addresses = server.tcp;
+    await withClient({ addresses, token: full }, (client) => client.touch({ userId: "u" }));
+    await withClient({ addresses: server.tcp, token: read }, async (client) => {
+      await client.list({ userId: "u" });
+      const error = await rejection(client.touch({ userId: "u" }));
+      assert.ok(error instanceof PermissionDeniedError);
+    });
+    for (const token of [undefined, "wrong"]) {
+      const error = await rejection(connect({ addresses: server.tcp, ...(token && { token }) }));
+      assert.ok(error instanceof UnauthenticatedError);
+      assert.equal(error.outcome, "refused");
+    }
+  } finally {
+    await server.stop();
+    rmSync(directory, { recursive: true, force: true });
+  }
+});
+
+test("a reply that arrives while the process is busy counts", async () => {
+  await withClient({ addresses: node.address }, async (client) => {
+    const call = client.list({ userId: "u" }, { timeoutMs: 200 });
+    // The request leaves first; then nothing runs until its time is over.
+    await new Promise((resolve) => setImmediate(resolve));
+    const end = performance.now() + 400;
+    while (performance.now() < end);
+    assert.deepEqual((await call).items, []);
+  });
+});
+
+test("thousands of calls may share a signal", async () => {
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error) => void warnings.push(warning);
+  process.on("warning", onWarning);
+  await withClient({ addresses: node.address }, async (client) => {
+    const { signal } = new AbortController();
+    const calls = Array.from({ length: 2000 }, () => client.list({ userId: "u" }, { signal }));
+    await Promise.all(calls);
+  });
+  await sleep(10);
+  process.off("warning", onWarning);
+  assert.deepEqual(warnings, []);
 });
 
 test("421 without an address: the next node is asked", async () => {

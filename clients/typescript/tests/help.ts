@@ -159,6 +159,14 @@ export function camelKeys(value: any): any {
 /** What a fake server does with a request: `undefined` sends no reply. */
 export type Answer = (command: number, id: number, socket: Socket) => [number, unknown] | undefined;
 
+/** What a fake server replies to `hello` with these arguments. */
+export type Hello = (id: number, a: unknown[]) => Buffer;
+
+/** Reads nil, a string or an integer: what `hello` has. */
+function readAny(r: Reader): unknown {
+  return r.nil() ? null : r.isString() ? r.string() : r.integer();
+}
+
 /** A server that speaks the frames of the protocol, and replies as a test wants. */
 export class Fake {
   readonly asked: number[] = [];
@@ -166,7 +174,7 @@ export class Fake {
   readonly server: Server;
   address = "";
 
-  constructor(answer: Answer, hello: (id: number) => Buffer = (id) => frame(id, 200, helloBody())) {
+  constructor(answer: Answer, hello: Hello = (id) => frame(id, 200, helloBody())) {
     this.server = createServer((socket) => {
       this.sockets.add(socket);
       socket.on("close", () => this.sockets.delete(socket));
@@ -181,7 +189,7 @@ export class Fake {
           const id = r.integer();
           const command = r.integer();
           held = held.subarray(end);
-          if (command === 1) socket.write(hello(id));
+          if (command === 1) socket.write(hello(id, r.list(readAny)));
           else if (command === 2) socket.write(frame(id, 200, []));
           else {
             this.asked.push(command);

@@ -88,6 +88,40 @@ for (const page of ["README.md", "README.zh-CN.md"]) {
   }
 }
 
+test("the code of the pages has the types of the package, with nothing of Node in browsers", () => {
+  const options: ts.CompilerOptions = {
+    strict: true,
+    noEmit: true,
+    target: ts.ScriptTarget.ES2022,
+    module: ts.ModuleKind.NodeNext,
+    moduleResolution: ts.ModuleResolutionKind.NodeNext,
+    experimentalDecorators: true,
+    typeRoots: [join(HERE, "node_modules", "@types")],
+  };
+  const files = blocks("README.md").map((code, i) => {
+    const path = join(directory, `block-${i}.mts`);
+    writeFileSync(path, code);
+    return path;
+  });
+  const own = files.filter((path) => !readFileSync(path, "utf8").includes("@"));
+  assert.ok(own.length >= 6);
+  assert.deepEqual(complaints(own, { ...options, lib: ["lib.es2022.d.ts"], types: ["node"] }), []);
+  const browser = join(directory, "browser.mts");
+  const use = `import { AppClient, type Conversation } from "chatshard/app";
+    const app = new AppClient({ url: "/", token: async () => "t" });
+    export const names: string[] = (await app.list()).items.map((row) => row.id);
+    export const one: Conversation | undefined = (await app.conversations()).items[0];`;
+  writeFileSync(browser, use);
+  const lib = ["lib.es2022.d.ts", "lib.dom.d.ts"];
+  assert.deepEqual(complaints([browser], { ...options, lib, types: [] }), []);
+});
+
+/** What the compiler says of the files. */
+function complaints(files: string[], options: ts.CompilerOptions): string[] {
+  const found = ts.getPreEmitDiagnostics(ts.createProgram(files, options));
+  return found.map((one) => ts.flattenDiagnosticMessageText(one.messageText, "\n"));
+}
+
 test("the example goes through a crash of its server", async () => {
   const example = join(HERE, "..", "..", "examples", "typescript", "backend.mjs");
   const path = join(directory, "backend.mjs");
