@@ -15,7 +15,7 @@ import asyncio
 import ssl
 import struct
 from collections import deque
-from typing import Any, Callable, Deque, Dict, List, Optional, Union
+from typing import Any, Callable, Deque, Dict, List, Optional, Union, cast
 
 from . import _msgpack as m
 from ._command import Command
@@ -27,6 +27,10 @@ from .hooks import SafeHooks
 
 # Bytes of requests that wait for the socket. Beyond it, requests wait in the queue.
 BUFFER_BYTES = 256 << 10
+# A frame begins with its length, the head of an array of three, and the id in eight bytes.
+pack_head = struct.Struct(">IBBQ").pack
+HEAD_BYTES = 10
+unpack_length = struct.Struct(">I").unpack_from
 
 
 class Failure:
@@ -170,7 +174,7 @@ class Connection(asyncio.Protocol):
         promise = loop.create_future()
         arguments = [options.token, options.name, shard, options.stale_ms]
         body = commands.HELLO.encode(arguments)
-        if len(body) + 10 > HELLO_BYTES:
+        if len(body) + HEAD_BYTES > HELLO_BYTES:
             return Failure(
                 f"hello: the token or the name is over {HELLO_BYTES} bytes", 413, "too_large"
             )
@@ -212,14 +216,13 @@ class Connection(asyncio.Protocol):
 
     def _send(self, request: Request) -> None:
         body = request.body
-        if len(body) + 10 > self._request_bytes:
+        if len(body) + HEAD_BYTES > self._request_bytes:
             bound = self._request_bytes
             message = f"a request of {len(body)} bytes is over the limit of {bound}"
             request.fail(message, "too_large", 413)
             return
         self._last_id = request_id = self._last_id + 1
-        head = m.int_bytes(request_id)
-        frame = b"%b\x93%b%b" % ((len(body) + len(head) + 1).to_bytes(4, "big"), head, body)
+        frame = pack_head(len(body) + HEAD_BYTES, 0x93, 0xCF, request_id) + body
         is_first = not self.open
         self.open[request_id] = request
         request.is_sent = True
@@ -253,12 +256,12 @@ class Connection(asyncio.Protocol):
     # Bytes and the end, called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Event loops of others have transports of other classes.
+        self._transport = cast(asyncio.Transport, transport)
         if self.end is not None:
-            transport.abort()
+            self._transport.abort()
             return
-        transport.set_write_buffer_limits(high=BUFFER_BYTES)
+        self._transport.set_write_buffer_limits(high=BUFFER_BYTES)
 
     def connection_lost(self, error: Optional[Exception]) -> None:
         self._finish(Failure(str(error) if error else "the server closed the connection"))
@@ -314,7 +317,7 @@ class Connection(asyncio.Protocol):
         p, size = 0, len(d)
         while p + 4 <= size:
             start = p + 4
-            length = int.from_bytes(d[p:start], "big")
+            length: int = unpack_length(d, p)[0]
             if length == 0 or length > self._reply_bytes:
                 raise m.WireError(_foreign(d[p : p + 4], length, self._reply_bytes))
             end = start + length
@@ -331,9 +334,13 @@ class Connection(asyncio.Protocol):
             self._in += d[p:]
 
     def _reply(self, d: bytes, p: int, end: int) -> None:
-        count, p = m.read_array(d, p)
-        if count < 3:
-            raise m.WireError(f"an array of {count}")
+        count = 3
+        if d[p] == 0x93:
+            p += 1
+        else:
+            count, p = m.read_array(d, p)
+            if count < 3:
+                raise m.WireError(f"an array of {count}")
         request_id, p = m.read_int(d, p)
         if d[p] == 0xCC:
             status, p = d[p + 1], p + 2
