@@ -156,6 +156,25 @@ class Blocking(unittest.TestCase):
             reply = other.advance("closing", allocate=1)
         self.assertEqual(reply.first_sequence, results.count(1) + 1)
 
+    def test_a_call_in_a_forked_child_fails(self) -> None:
+        client = Client(self.server.address)
+        client.ping()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # newer versions of Python warn of forks with threads
+            child = os.fork()
+        if child == 0:
+            try:
+                client.list("u")
+            except NotAppliedError:
+                client.close()
+                os._exit(7)
+            finally:
+                os._exit(1)
+        _, status = os.waitpid(child, 0)
+        self.assertEqual(os.WEXITSTATUS(status), 7)
+        client.ping()
+        client.close()
+
     def test_a_hook_that_blocks_is_told_so(self) -> None:
         errors: List[BaseException] = []
 

@@ -25,7 +25,7 @@ from chatshard._generated import commands
 from chatshard._hash import xxh64
 from chatshard.aio import Call
 
-from support import ADVANCE, DELETE, LIST, PING, AsyncTest, FakeServer, Peer, error
+from support import DELETE, LIST, PING, AsyncTest, FakeServer, Peer, error
 
 ROWS: Any = [[], None]
 LOST = (..., None)
@@ -520,8 +520,22 @@ class Options(AsyncTest):
             self.assertEqual(caught.exception.status, 429)
             await client.close()
 
-    def test_codes(self) -> None:
-        self.assertEqual(commands.ADVANCE._head[0], ADVANCE)
+    async def test_a_client_of_another_loop_says_so(self) -> None:
+        async with server([(200, ROWS)]) as fake:
+            async with AsyncClient(fake.address) as client:
+
+                def elsewhere() -> None:
+                    with self.assertRaisesRegex(RuntimeError, "another event loop"):
+                        asyncio.run(client.ping())
+
+                await asyncio.get_running_loop().run_in_executor(None, elsewhere)
+
+    async def test_a_name_that_is_no_host_is_an_error_in_time(self) -> None:
+        for address in ("x" * 70 + ".example:1", "a..b:1"):
+            client = AsyncClient(address, call_timeout=0.3)
+            with self.assertRaises(NotAppliedError):
+                await client.ping()
+            await client.close()
 
 
 if __name__ == "__main__":

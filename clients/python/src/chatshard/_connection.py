@@ -148,7 +148,7 @@ class Connection(asyncio.Protocol):
             seconds = options.connect_timeout
             failure = Failure(f"no connection to {address} within {seconds:g} s", name="deadline")
             connection.was_silent = True
-        except (OSError, ssl.CertificateError) as error:
+        except (OSError, ValueError) as error:  # ValueError: a name that cannot be a host
             failure = Failure(_why(address, error))
         except BaseException:
             connection.abort("the caller gave up")
@@ -280,13 +280,13 @@ class Connection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Reads no more, so that the server waits."""
-        self._is_paused = True
-        if self._transport is not None and not self._transport.is_closing():
+        if not self._is_paused and self._transport is not None and self.end is None:
+            self._is_paused = True
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        self._is_paused = False
-        if self._transport is not None and not self._transport.is_closing():
+        if self._is_paused and self._transport is not None and self.end is None:
+            self._is_paused = False
             self._heard = self._loop.time()
             self._transport.resume_reading()
 

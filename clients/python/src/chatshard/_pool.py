@@ -60,6 +60,9 @@ class Pool:
         except BaseException:
             await pool.close("the caller gave up")
             raise
+        for place, there in enumerate(pool._places):
+            if there is None and pool.is_open():
+                pool._reopen(place)
         end = first.end
         return pool if pool.is_open() else (end or Failure("the connections were lost"))
 

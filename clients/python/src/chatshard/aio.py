@@ -298,10 +298,13 @@ class AsyncClient(AsyncPages):
         """Registers a call, so that it ends by its deadline."""
         if self._is_closing:
             raise call_error(Outcome.NOT_APPLIED, command.name, 0, "closed", "the client is closed")
+        loop = asyncio.get_running_loop()
         if not self._is_bound:
-            self._loop = asyncio.get_running_loop()
+            self._loop = loop
             self._is_bound = True
-        deadline = self._loop.time() + (self._options.call_timeout if timeout is None else timeout)
+        elif loop is not self._loop:
+            raise RuntimeError("this client belongs to another event loop")
+        deadline = loop.time() + (self._options.call_timeout if timeout is None else timeout)
         call = Call(command, body, key, deadline, is_keyed)
         self._calls[call] = None
         if deadline < self._due:

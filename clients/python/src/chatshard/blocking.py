@@ -10,6 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import ssl
 import threading
@@ -30,6 +31,8 @@ from .pages import BlockingPages
 from .watch import AsyncWatch
 
 T = TypeVar("T")
+# Seconds after which a thread that waits looks whether the loop is still there.
+LOOK_S = 1.0
 
 
 class _Box(Promise):
@@ -121,16 +124,20 @@ class _Box(Promise):
 
     # On the thread of the caller
 
-    def wait(self, loop: asyncio.AbstractEventLoop) -> Any:
+    def wait(self, command: str, thread: _Thread) -> Any:
         try:
-            self._lock.acquire()
+            while not self._lock.acquire(timeout=LOOK_S):
+                if not thread.is_alive():  # a fork, or the end of the program
+                    self.error = asyncio.CancelledError()
+                    break
         except BaseException:  # an interrupt
-            loop.call_soon_threadsafe(self.drop)
+            thread.loop.call_soon_threadsafe(self.drop)
             raise
         if self.error is None:
             return self.outcome
         if isinstance(self.error, asyncio.CancelledError):
-            raise call_error(Outcome.UNKNOWN, "call", 0, "closed", "the client's loop has ended")
+            outcome = Outcome.NOT_APPLIED if self.call is None else Outcome.UNKNOWN
+            raise call_error(outcome, command, 0, "closed", "the client's thread has ended")
         try:
             raise self.error
         finally:
@@ -161,6 +168,9 @@ class _Thread:
             asyncio.set_event_loop(None)
             loop.close()
 
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
     def is_current(self) -> bool:
         return threading.current_thread() is self._thread
 
@@ -173,10 +183,20 @@ class _Thread:
             work.close()
             raise
         try:
-            return future.result()
+            while True:
+                try:
+                    return future.result(LOOK_S)
+                except concurrent.futures.TimeoutError:
+                    if future.done():
+                        return future.result()
+                    self.check_alive()
         except BaseException:
             future.cancel()
             raise
+
+    def check_alive(self) -> None:
+        if not self.is_alive():  # a fork, or the end of the program
+            raise RuntimeError("the client's thread has ended")
 
     def check_caller(self, work: Optional[Coroutine[Any, Any, Any]] = None) -> None:
         if self.is_current():
@@ -197,6 +217,8 @@ def _stop(thread: _Thread, client: AsyncClient) -> None:
         client._options = replace(client._options, call_timeout=0.001)
         await client.close()
 
+    if not thread.is_alive():
+        return
     if thread.is_current():
         task = thread.loop.create_task(close())
         task.add_done_callback(lambda _: thread.loop.stop())
@@ -256,7 +278,7 @@ class Client(BlockingPages):
     def close(self) -> None:
         """Waits for the calls under way, at most for the call timeout, and ends all connections and
         the thread. Later calls fail as "not applied"."""
-        if self._stop.detach() is not None:
+        if self._stop.detach() is not None and self._thread.is_alive():
             self._thread.run(self._async.close())
             self._thread.stop()
 
@@ -310,7 +332,7 @@ class Client(BlockingPages):
             loop.call_soon_threadsafe(box.start, command, body, is_keyed, key, timeout)
         except RuntimeError:  # the loop is closed
             box.start(command, body, is_keyed, key, timeout)
-        return box.wait(loop)  # type: ignore[no-any-return]
+        return box.wait(command.name, self._thread)  # type: ignore[no-any-return]
 
 
 class Watch(Iterator[Event]):

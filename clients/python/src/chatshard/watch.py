@@ -51,12 +51,13 @@ class AsyncWatch(AsyncIterator[Event]):
         self._nodes = Nodes(self._options)
         self._heartbeats = heartbeats
         self._received = offset
+        self._has_begun = False
         self._events: Deque[Event] = deque()
         self._connection: Optional[Connection] = None
         self._ended: List[Connection] = []
         self._task: Optional[asyncio.Task[None]] = None
         self._news: asyncio.Event
-        self._error: Optional[CallError] = None
+        self._error: Optional[Exception] = None
         self._is_closed = False
         self._bound = FIRST_PAUSE_S
 
@@ -128,10 +129,10 @@ class AsyncWatch(AsyncIterator[Event]):
         try:
             self._start()
             begun = asyncio.get_running_loop().time()
-            while self._received is None and self._error is None and not self._is_closed:
+            while not (self._has_begun or self._error or self._is_closed):
                 left = begun + self._options.call_timeout - asyncio.get_running_loop().time()
                 await asyncio.wait_for(self._news.wait(), max(0.0, left))
-                if self._received is None:
+                if not self._has_begun and self._error is None:
                     self._news.clear()
             if self._error is not None:
                 raise self._error
@@ -159,7 +160,7 @@ class AsyncWatch(AsyncIterator[Event]):
     def _take(self) -> Optional[Event]:
         while self._events:
             event = self._events.popleft()
-            if len(self._events) == EVENTS_FEW and self._connection is not None:
+            if len(self._events) <= EVENTS_FEW and self._connection is not None:
                 self._connection.resume_reading()
             self.offset = event.offset
             if event.op != Op.HEARTBEAT or self._heartbeats:
@@ -168,10 +169,11 @@ class AsyncWatch(AsyncIterator[Event]):
 
     def _on_event(self, event: Event) -> None:
         self._received = event.offset
+        self._has_begun = True
         self._bound = FIRST_PAUSE_S
         if event.op in OPS:
             self._events.append(event)
-            if len(self._events) == EVENTS_MAX and self._connection is not None:
+            if len(self._events) >= EVENTS_MAX and self._connection is not None:
                 self._connection.pause_reading()
         self._news.set()
 
@@ -189,16 +191,21 @@ class AsyncWatch(AsyncIterator[Event]):
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        """Follows the stream at one node after the other, until a node refuses it."""
+        try:
+            self._error = await self._follow_all()
+        except Exception as error:  # a fault of this package must not leave the caller waiting
+            self._error = error
+        self._news.set()
+
+    async def _follow_all(self) -> CallError:
+        """Follows the stream at one node after the other. Returns why a node refuses it."""
         while True:
             for address in self._nodes.candidates(asyncio.get_running_loop().time()):
                 failure = await self._follow(address)
                 if self._is_final(failure):
-                    self._error = call_error(
+                    return call_error(
                         Outcome.REFUSED, "watch", failure.status, failure.name, failure.message
                     )
-                    self._news.set()
-                    return
                 self._nodes.leave(address)
                 is_moved = failure.status == 421 and self._nodes.name(failure.address)
                 await asyncio.sleep(random.uniform(0, self._bound))
