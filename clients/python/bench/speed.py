@@ -13,12 +13,28 @@ import asyncio
 import socket
 import sys
 import time
-from typing import Any, Awaitable, Callable, Dict, List
+from typing import Any, Awaitable, Callable, Dict, List, Tuple
 
 from chatshard import AsyncClient, ChatType, Client
 from chatshard._generated import commands as c
 from chatshard._options import host_and_port
 from chatshard.testing import Server
+
+Figure = Tuple[float, float]
+"""Calls per second, and µs of CPU time of this process for each."""
+
+
+class Clock:
+    """Measures from its making on."""
+
+    def __init__(self, done: int) -> None:
+        self.done, self.wall, self.cpu = done, time.perf_counter(), time.process_time()
+
+    def figure(self, done: int) -> Figure:
+        count = max(1, done - self.done)
+        rate = count / (time.perf_counter() - self.wall)
+        return rate, (time.process_time() - self.cpu) / count * 1e6
+
 
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
 BODIES = {
@@ -73,35 +89,35 @@ class Raw(asyncio.Protocol):
         self.buffer = data[p:]
 
 
-async def raw_asyncio(address: str, make: Callable[[int], bytes], depth: int) -> float:
+async def raw_asyncio(address: str, make: Callable[[int], bytes], depth: int) -> Figure:
     loop = asyncio.get_running_loop()
     transport, protocol = await loop.create_connection(
         lambda: Raw(make, depth), *host_and_port(address)
     )
     await asyncio.sleep(0.2)
-    begun, before = time.perf_counter(), protocol.done
+    clock = Clock(protocol.done)
     await asyncio.sleep(SECONDS)
-    rate = (protocol.done - before) / (time.perf_counter() - begun)
+    figure = clock.figure(protocol.done)
     transport.close()
-    return rate
+    return figure
 
 
-def raw_blocking(address: str, make: Callable[[int], bytes]) -> float:
+def raw_blocking(address: str, make: Callable[[int], bytes]) -> Figure:
     with socket.create_connection(host_and_port(address)) as door:
         door.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         buffer = b""
         sent, done = HELLO, -1
-        begun = time.perf_counter()
-        while time.perf_counter() - begun < SECONDS:
+        clock = Clock(0)
+        while time.perf_counter() - clock.wall < SECONDS:
             door.sendall(sent)
             while len(buffer) < 4 or len(buffer) < 4 + int.from_bytes(buffer[:4], "big"):
                 buffer += door.recv(1 << 16)
             buffer = buffer[4 + int.from_bytes(buffer[:4], "big") :]
             sent, done = make(1), done + 1
-        return done / (time.perf_counter() - begun)
+        return clock.figure(done)
 
 
-async def of_client(call: Callable[[], Awaitable[Any]], depth: int) -> float:
+async def of_client(call: Callable[[], Awaitable[Any]], depth: int) -> Figure:
     done = 0
     is_over = False
 
@@ -113,24 +129,25 @@ async def of_client(call: Callable[[], Awaitable[Any]], depth: int) -> float:
 
     tasks = [asyncio.ensure_future(work()) for _ in range(depth)]
     await asyncio.sleep(0.2)
-    begun, before = time.perf_counter(), done
+    clock = Clock(done)
     await asyncio.sleep(SECONDS)
-    rate = (done - before) / (time.perf_counter() - begun)
+    figure = clock.figure(done)
     is_over = True
     await asyncio.gather(*tasks)
-    return rate
+    return figure
 
 
-def of_blocking(call: Callable[[], Any]) -> float:
-    begun, done = time.perf_counter(), 0
-    while time.perf_counter() - begun < SECONDS:
+def of_blocking(call: Callable[[], Any]) -> Figure:
+    clock, done = Clock(0), 0
+    while time.perf_counter() - clock.wall < SECONDS:
         call()
         done += 1
-    return done / (time.perf_counter() - begun)
+    return clock.figure(done)
 
 
-def row(name: str, raw: float, client: float) -> None:
-    print(f"| {name} | {raw:9.0f} | {client:9.0f} | {client / raw:.2f} |", flush=True)
+def row(name: str, raw: Figure, client: Figure) -> None:
+    rates = f"{raw[0]:9.0f} | {client[0]:9.0f} | {client[0] / raw[0]:.2f}"
+    print(f"| {name:25} | {rates} | {raw[1]:5.1f} | {client[1]:5.1f} |", flush=True)
 
 
 async def fill(address: str) -> None:
@@ -163,7 +180,8 @@ def main() -> None:
     makers["advance"] = lambda count: advance_frames(count, round_of)
     with Server(("--shards", "1", "--fsync", "never", "--log-level", "error")) as server:
         asyncio.run(fill(server.address))
-        print("| | raw, calls/s | client, calls/s | ratio |\n|---|---|---|---|")
+        print("| | raw, calls/s | client, calls/s | ratio | raw, µs of CPU | client, µs of CPU |")
+        print("|---|---|---|---|---|---|")
         asyncio.run(with_asyncio(server.address, makers))
         with Client(server.address, connections=1) as client:
             for name, call in calls(client).items():
