@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use snapshot::{Batch, Lsn};
+use snapshot::{AppendError, Batch, Lsn};
 use tracing::{error, info, warn};
 
 use super::log::{JOINED_BYTES_MAX, Log, LogMode, LogState, Orders};
@@ -61,6 +61,17 @@ pub struct LogThread<S: Sink> {
     /// Limits log lines. A disk that is full now and then may stall the log many times a minute.
     stall: Episode,
     watch: Option<Arc<WatchHub>>,
+}
+
+/// Says that the log on the disk has no end mark. A member gets from the journal what it lacks.
+pub(super) fn not_closed(mode: LogMode, error: &AppendError) {
+    let what = "the log could not be closed";
+    match mode {
+        LogMode::Journal => warn!(%error, "{what}"),
+        LogMode::Always | LogMode::EverySec | LogMode::Never | LogMode::Off => {
+            error!(%error, "{what}");
+        }
+    }
 }
 
 impl<S: Sink> LogThread<S> {
@@ -257,8 +268,8 @@ impl<S: Sink> LogThread<S> {
         self.recover();
     }
 
-    /// Drops the batches that will never be written, because the log is poisoned. Probes do not
-    /// count.
+    /// Drops the batches that will never be written: the log is poisoned, or another node is the
+    /// active. Probes do not count.
     fn drop_unwritten(&mut self) {
         let (mut bytes, mut records) = (0, 0);
         for batch in self.unwritten.drain(..) {
@@ -268,11 +279,14 @@ impl<S: Sink> LogThread<S> {
         }
         self.log.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.log.counts.dropped.fetch_add(records, Ordering::Relaxed);
-        if records > 0 {
-            error!(
-                records,
-                "records are dropped that the log could not take; none was acknowledged"
-            );
+        let what = "records are dropped that the log could not take; none was acknowledged";
+        match self.log.mode() {
+            _ if records == 0 => {}
+            // Their writers know, and the node recovers by itself.
+            LogMode::Journal => warn!(records, "{what}"),
+            LogMode::Always | LogMode::EverySec | LogMode::Never | LogMode::Off => {
+                error!(records, "{what}");
+            }
         }
     }
 
@@ -333,7 +347,13 @@ impl<S: Sink> LogThread<S> {
     }
 
     fn poison(&self, poisoned: &snapshot::Poisoned) {
-        error!(reason = %poisoned.reason, "a sync of the log failed; writes are refused until a restart");
+        let what = match self.log.mode() {
+            LogMode::Journal => "this member recovers, and another one may become the active",
+            LogMode::Always | LogMode::EverySec | LogMode::Never | LogMode::Off => {
+                "writes are refused until a restart"
+            }
+        };
+        error!(reason = %poisoned.reason, "a sync of the log failed; {what}");
         self.log.set_state(LogState::Poisoned);
     }
 
@@ -351,7 +371,7 @@ impl<S: Sink> LogThread<S> {
                 true
             }
             Err(error) => {
-                error!(%error, "the log could not be closed");
+                not_closed(log.mode(), &error);
                 false
             }
         };

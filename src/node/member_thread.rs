@@ -45,7 +45,7 @@ use super::info::NodeInfo;
 use super::journal_keeper::JournalKeeper;
 use super::journal_sink::JournalSink;
 use super::log::LogState;
-use super::log_thread::LogThread;
+use super::log_thread::{LogThread, not_closed};
 use super::member_disk::MemberDisk;
 use super::membership::{MemberRole, Membership};
 use super::standby::StandbyEnd;
@@ -225,7 +225,7 @@ impl Common {
         self.member.set_role(MemberRole::Demoted);
         let closed = disk.finish();
         if let Err(error) = &closed {
-            error!(%error, "the log could not be closed");
+            not_closed(self.node.log.mode(), error);
         }
         self.node.log.set_stopped();
         Stage::Over(closed.is_ok(), next)
