@@ -16,7 +16,7 @@ use super::result_file::{print, print_json};
 use crate::journal::client::EngineClient;
 use crate::journal::names::MemberNames;
 use crate::node::error::StoreError;
-use crate::node::first_member::{self, FirstMember};
+use crate::node::first_member;
 use crate::node::genesis::{self, NoOrigin};
 use crate::node::identity::Identity;
 use crate::node::journal_end::{JournalEnd, read_to_end};
@@ -62,21 +62,25 @@ fn failed(error: &NoOrigin) -> Failure {
 fn init(args: &InitArgs) -> Result<ExitCode, Failure> {
     let client = connect(&args.journal)?;
     let store = |error: StoreError| Failure::new(error.to_string());
-    let (identity, last) = match (&args.from, &args.into) {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let time_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    let (id, last) = match (&args.from, &args.into) {
         (Some(from), Some(into)) => {
             refuse_begun(&client)?;
             let scan = whole(from)?;
-            let FirstMember { identity, last } =
-                first_member::make(from, &scan, into).map_err(store)?;
-            (identity, last)
+            let made = first_member::make(from, &scan, into).map_err(store)?;
+            let (id, last) = (made.identity.node_id, made.last);
+            let begun = made.begin(&client, time_ms);
+            begun.map_err(|error| Failure::new(error.to_string()))?;
+            (id, last)
         }
-        _ => (Identity::draw(Path::new("journal")).map_err(store)?, Lsn(0)),
+        _ => {
+            let identity = Identity::draw(Path::new("journal")).map_err(store)?;
+            let begun = genesis::begin(&client, &identity, Lsn(1), time_ms);
+            begun.map_err(|error| failed(&error))?;
+            (identity.node_id, Lsn(0))
+        }
     };
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let time_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-    let begun = genesis::begin(&client, &identity, last.next(), time_ms);
-    begun.map_err(|error| failed(&error))?;
-    let id = identity.node_id;
     match (args.journal.json, &args.into) {
         (true, into) => print_json(&json!({ "journal": id, "dir": into, "last_lsn": last.0 }))?,
         (false, None) => print(&format!("the journal {id:x} has begun; its members may start"))?,

@@ -5,29 +5,97 @@
 //!
 //! # Invariants
 //! - The source is only read.
-//! - The identity file is written last. So no server starts on a directory whose making was
-//!   interrupted.
+//! - The identity file is written last, and removed first. So no server starts on a directory whose
+//!   making or removal was interrupted.
+//! - The files are removed only if the journal is known to have begun without them.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use snapshot::{
     AppendError, Disk, LogFollower, LogWriter, Lsn, ReadError, RealDisk, Scan, SnapshotReader,
-    SnapshotWriter, open_newest,
+    SnapshotWriter, log_and_snapshots, open_newest,
 };
 
 use super::error::StoreError;
+use super::genesis::{self, NoOrigin};
 use super::give::next_batches;
 use super::identity::{AtRisk, IDENTITY_FILE, IDENTITY_VERSION, Identity, draw};
 use super::restore::{lock_empty, refuse_inside};
+use super::store::Lock;
+use crate::journal::client::EngineClient;
 
-/// The data directory of a first member.
+/// The data directory of a first member. It is locked until its journal has begun.
 #[derive(Debug)]
 pub struct FirstMember {
     /// Its identity. The node id is that of the journal.
     pub identity: Identity,
     /// The newest record that it has. The journal begins behind it.
     pub last: Lsn,
+    dir: PathBuf,
+    _lock: Lock,
+}
+
+/// Why no journal has begun with the data of a first member.
+#[derive(Debug, thiserror::Error)]
+pub enum NotBegun {
+    /// Another journal has begun in this place.
+    #[error(
+        "another `journal init` was first: the journal has begun without this data. Nothing is left in {0}"
+    )]
+    Late(PathBuf),
+    /// Like [`NotBegun::Late`], and the files are still there.
+    #[error(
+        "another `journal init` was first: the journal has begun without this data. Remove {dir}: {error}"
+    )]
+    LateAndKept {
+        /// The directory that is of no use.
+        dir: PathBuf,
+        /// Why its files could not be removed.
+        error: io::Error,
+    },
+    /// It may have begun.
+    #[error(
+        "{why}. Ask `chatshard journal status`: if it shows the journal {journal:x}, {dir} is its first member; else remove {dir} and try again"
+    )]
+    Unknown {
+        /// The directory of the first member.
+        dir: PathBuf,
+        /// The id that its journal would have.
+        journal: u64,
+        /// What the engine said.
+        why: NoOrigin,
+    },
+}
+
+impl FirstMember {
+    /// Begins the journal behind the records of this member. If another journal has begun in its
+    /// place, the files of this one are removed.
+    ///
+    /// # Errors
+    /// [`NotBegun`], which says what became of the directory.
+    pub fn begin(self, client: &EngineClient, time_ms: u64) -> Result<(), NotBegun> {
+        match genesis::begin(client, &self.identity, self.last.next(), time_ms) {
+            Ok(()) => Ok(()),
+            Err(NoOrigin::Begun) => match self.remove() {
+                Ok(()) => Err(NotBegun::Late(self.dir)),
+                Err(error) => Err(NotBegun::LateAndKept { dir: self.dir, error }),
+            },
+            Err(why) => {
+                let journal = self.identity.node_id;
+                Err(NotBegun::Unknown { dir: self.dir, journal, why })
+            }
+        }
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        RealDisk.remove(&self.dir.join(IDENTITY_FILE))?;
+        RealDisk.sync_dir(&self.dir)?;
+        for path in log_and_snapshots(&RealDisk, &self.dir)? {
+            RealDisk.remove(&path)?;
+        }
+        RealDisk.sync_dir(&self.dir)
+    }
 }
 
 /// Makes the data directory `dir`, which must be missing or empty, out of the data that `scan` found
@@ -38,7 +106,7 @@ pub struct FirstMember {
 /// refuses an operation.
 pub fn make(from: &Path, scan: &Scan, dir: &Path) -> Result<FirstMember, StoreError> {
     refuse_inside(from, dir)?;
-    let _lock = lock_empty(dir)?;
+    let lock = lock_empty(dir)?;
     let path = dir.join(IDENTITY_FILE);
     let (source, _) = Identity::read(&RealDisk, &from.join(IDENTITY_FILE))?;
     let of_source = source.node_id;
@@ -53,8 +121,10 @@ pub fn make(from: &Path, scan: &Scan, dir: &Path) -> Result<FirstMember, StoreEr
     let written = write_files(from, of_source, scan.last_lsn, dir, identity);
     let identity = written.map_err(|error| StoreError::Io { path: dir.to_path_buf(), error })?;
     let last = scan.last_lsn;
-    let made = identity.write(&RealDisk, &path).map(|()| FirstMember { identity, last });
-    made.map_err(|error| StoreError::Io { path, error })
+    match identity.write(&RealDisk, &path) {
+        Ok(()) => Ok(FirstMember { identity, last, dir: dir.to_path_buf(), _lock: lock }),
+        Err(error) => Err(StoreError::Io { path, error }),
+    }
 }
 
 /// Writes the newest snapshot and the log behind it anew. Returns the identity with the baseline of

@@ -121,7 +121,8 @@ fn origin_of(bytes: &[u8]) -> Result<JournalOrigin, String> {
 /// will be `first`.
 ///
 /// # Errors
-/// [`NoOrigin`]. After [`NoOrigin::NoWord`] the journal may have begun.
+/// [`NoOrigin::Begun`] if another journal is there. After any other [`NoOrigin`] this one may have
+/// begun.
 pub fn begin(
     client: &EngineClient,
     identity: &Identity,
@@ -132,7 +133,11 @@ pub fn begin(
     let entry = entry.map_err(|error| NoOrigin::Unusable(error.to_string()))?;
     match ask(&client.port(), 1, EngineRequest::Append { expect: 0, entry }) {
         Some(EngineReply::Appended { seq: 1 }) => Ok(()),
-        Some(EngineReply::Conflict) => Err(NoOrigin::Begun),
+        // It may be there already, if it was sent twice.
+        Some(EngineReply::Conflict) => match read_origin(client)? {
+            origin if origin.journal == identity.node_id => Ok(()),
+            _ => Err(NoOrigin::Begun),
+        },
         _ => Err(NoOrigin::NoWord),
     }
 }

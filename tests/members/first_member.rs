@@ -7,11 +7,11 @@ use chatshard::command::Kind;
 use chatshard::journal::kept::TrimLimits;
 use chatshard::node::first_member::{self, FirstMember};
 use chatshard::node::identity::{IDENTITY_FILE, Identity};
-use chatshard::node::restore;
+use chatshard::node::{restore, store};
 use serde_json::json;
-use snapshot::RealDisk;
+use snapshot::{Lsn, RealDisk};
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, NOBODY};
 use super::failover::{advance, create, last_sequence};
 use super::rejoin::takes_over;
 
@@ -26,15 +26,20 @@ fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
+/// Makes the directory of a first member out of another one.
+fn made(cluster: &Cluster, from: &Path) -> FirstMember {
+    let (identity, _) = Identity::read(&RealDisk, &from.join(IDENTITY_FILE)).unwrap();
+    let scan = snapshot::scan(&RealDisk, from, identity.known()).unwrap();
+    first_member::make(from, &scan, &cluster.path("member-1")).unwrap()
+}
+
 /// Makes the directory of a first member, as `journal init --from` does, and begins its journal.
 fn begin_from(cluster: &Cluster, from: &Path) {
     let (identity, _) = Identity::read(&RealDisk, &from.join(IDENTITY_FILE)).unwrap();
-    let scan = snapshot::scan(&RealDisk, from, identity.known()).unwrap();
-    let made = first_member::make(from, &scan, &cluster.path("member-1")).unwrap();
-    let FirstMember { identity: of_journal, last } = made;
-    assert_ne!(of_journal.node_id, identity.node_id);
-    assert_ne!(of_journal.incarnation, identity.incarnation);
-    cluster.begin(&of_journal, last.next());
+    let made = made(cluster, from);
+    assert_ne!(made.identity.node_id, identity.node_id);
+    assert_ne!(made.identity.incarnation, identity.incarnation);
+    made.begin(&cluster.client(NOBODY), 1).unwrap();
 }
 
 #[tokio::test]
@@ -76,6 +81,35 @@ async fn a_journal_begins_with_the_data_of_a_member_whose_engine_is_lost() {
     first.until_active().await;
     assert_eq!(last_sequence(&first, "c").await, 5);
     advance(&first, "c", 6).await;
+}
+
+#[tokio::test]
+async fn of_two_that_begin_a_journal_the_second_one_leaves_nothing() {
+    let cluster = Cluster::without_journal(TrimLimits::default());
+    let alone = cluster.alone("alone");
+    create(&alone, "c").await;
+    alone.ask(Kind::Snapshot, json!({})).await.unwrap();
+    advance(&alone, "c", 5).await;
+    alone.stop();
+    let late = made(&cluster, &cluster.path("alone"));
+    let locked = store::lock(&cluster.path("member-1"));
+    assert!(locked.is_err(), "nobody uses it before the journal has begun");
+    cluster.begin(&Identity::draw(&cluster.path("journal")).unwrap(), Lsn(1));
+    let refused = late.begin(&cluster.client(NOBODY), 1).unwrap_err().to_string();
+    assert!(refused.contains("another `journal init` was first"), "{refused}");
+    assert!(refused.contains("Nothing is left"), "{refused}");
+    let left = files(&cluster.path("member-1"));
+    assert!(left.keys().all(|name| name == "lock"), "{:?}", left.keys());
+    made(&cluster, &cluster.path("alone"));
+}
+
+#[tokio::test]
+async fn a_genesis_that_arrives_twice_begins_the_journal() {
+    let cluster = Cluster::without_journal(TrimLimits::default());
+    let identity = Identity::draw(&cluster.path("journal")).unwrap();
+    for _ in 0..2 {
+        cluster.begin(&identity, Lsn(1));
+    }
 }
 
 /// `journal init` would begin a journal without data, and all members would refuse it.
