@@ -22,6 +22,7 @@
 //! - what several commands share: `check`, `items`, [`error`], [`floors`] (the one formula of what
 //!   is unread), [`lines`] (of `export` and `import`), [`list_writer`] (the reply to `list`)
 //! - [`schema`]: all of this as data, from which clients in other languages are generated
+//! - [`readiness`]: what a node must be ready for, as `/readyz` is asked
 
 #[macro_use]
 mod macros;
@@ -57,6 +58,7 @@ pub mod mark_read;
 pub mod mark_read_many;
 pub mod members;
 pub mod ping;
+pub mod readiness;
 pub mod remove_members;
 pub mod report;
 pub mod schema;

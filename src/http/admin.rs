@@ -35,13 +35,14 @@ use super::rows;
 use super::visitor::{self, Visitor};
 use super::{ask, metered};
 use crate::access::{Authenticator, Role};
+use crate::command::readiness::ReadyFor;
 use crate::command::{Call, Command, Error, ErrorCode, Kind, Reply, ReplySize, RunsAt};
 use crate::metrics::doors::Refused;
 use crate::metrics::{self, Form, MetricsInput, SharedMeter};
 
-/// The check behind `/readyz`: the answer in a word, or an error with the reason while the node does
-/// not accept all requests.
-pub type Readiness = Arc<dyn Fn(bool) -> Result<&'static str, String> + Send + Sync>;
+/// The check behind `/readyz`: the answer in a word, or an error with the reason while the node is
+/// not ready for what is wanted.
+pub type Readiness = Arc<dyn Fn(ReadyFor) -> Result<&'static str, String> + Send + Sync>;
 /// Collects the values that `/metrics` shows.
 pub type MetricsSource =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = MetricsInput> + Send>> + Send + Sync>;
@@ -87,9 +88,14 @@ async fn healthz() -> Response {
     success("ok", 64)
 }
 
-/// With `?any`, a standby that is well is ready too, and says that it is one.
+/// With `?any`, a standby that is well is ready too, and says that it is one. With `?stale_ms=N`, a
+/// node is ready that replies to reads from a state which is less than N ms old.
 async fn readyz<C: Call>(State(admin): State<Admin<C>>, RawQuery(query): RawQuery) -> Response {
-    match (admin.readiness)(query.as_deref() == Some("any")) {
+    let wanted = match ReadyFor::of_query(query.as_deref()) {
+        Ok(wanted) => wanted,
+        Err(error) => return Failure::from(error).into_response(),
+    };
+    match (admin.readiness)(wanted) {
         Ok(ready) => success(ready, 64),
         Err(why) => Failure::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
     }

@@ -12,6 +12,7 @@ use super::mailbox::{Control, WorkerReport};
 use super::membership::MemberRole;
 use super::standby_reads::LetsIn;
 use super::worker::{LocalWorker, Taken};
+use crate::command::readiness::ReadyFor;
 use crate::command::stats::StatsReply;
 use crate::command::{BorrowedRows, Call, Command, Error, Outcome};
 use crate::limits::SCAN_ROWS;
@@ -43,12 +44,12 @@ impl Handle {
         &self.node
     }
 
-    /// Whether the node accepts reads and writes now, for `/readyz`: the word for it. A standby does
-    /// not, but it is well if it may be `of_any_role`.
+    /// Whether the node is ready for this now, for `/readyz`: the word for it. A standby accepts no
+    /// writes, but it is well.
     ///
     /// # Errors
-    /// Why not: the node is stopping, or the log refuses writes.
-    pub fn readiness(&self, of_any_role: bool) -> Result<&'static str, String> {
+    /// Why not: the node is stopping, the log refuses writes, or its role or its state does not fit.
+    pub fn readiness(&self, wanted: ReadyFor) -> Result<&'static str, String> {
         if self.node.stopping.load(Ordering::Acquire) {
             return Err("the server is stopping".into());
         }
@@ -56,8 +57,12 @@ impl Handle {
             if let Some(why) = member.failure() {
                 return Err(why);
             }
-            if !of_any_role {
-                member.readiness(self.node.clock.boot())?;
+            let now = self.node.clock.boot();
+            match wanted {
+                ReadyFor::Everything => member.readiness(now)?,
+                ReadyFor::AnyRole => {}
+                // Reads need neither a claim nor the disk.
+                ReadyFor::StaleReads(stale) => return member.readiness_of_reads(now, stale),
             }
             if let Some(lost) = member.claim_check.forbidding() {
                 return Err(format!("this member {lost}"));
@@ -70,6 +75,7 @@ impl Handle {
             LogState::Ok => {
                 Ok(self.node.member.as_ref().map_or("ready", |member| match member.role() {
                     MemberRole::Active => "ready",
+                    // A restart would not help it.
                     MemberRole::Standby if member.is_cut_off(self.node.clock.boot()) => {
                         "ready: standby, and the engine gives no word"
                     }

@@ -7,6 +7,7 @@ use super::credentials::Credentials;
 use super::doors::Doors;
 use super::giving::give;
 use super::joining::JoinProgress;
+use crate::command::readiness::ReadyFor;
 use crate::command::{Call, Command, Error, Outcome};
 use crate::http::member_data::{DataPart, GivenPart, NotGiven};
 use crate::http::{self, Admin};
@@ -72,7 +73,7 @@ impl LateNode {
         self.ready().map(|ready| ready.handle.clone())
     }
 
-    fn readiness(&self, of_any_role: bool) -> Result<&'static str, String> {
+    fn readiness(&self, wanted: ReadyFor) -> Result<&'static str, String> {
         let state = self.lock().clone();
         match state {
             State::Starting => Err("the server is starting".into()),
@@ -80,7 +81,7 @@ impl LateNode {
             State::Failing(why) => {
                 Err(format!("this member cannot read its data, and tries again: {why}"))
             }
-            State::Ready(ready) => ready.handle.readiness(of_any_role),
+            State::Ready(ready) => ready.handle.readiness(wanted),
         }
     }
 
@@ -122,7 +123,7 @@ pub(super) fn router(credentials: &Credentials, node: &LateNode, doors: &Doors) 
     let meter = SharedMeter::default();
     let readiness = {
         let node = node.clone();
-        move |of_any_role| node.readiness(of_any_role)
+        move |wanted| node.readiness(wanted)
     };
     let metrics = {
         let (node, meter) = (node.clone(), meter.clone());

@@ -150,6 +150,11 @@ async fn a_standby_that_is_cut_off_replies_until_its_state_is_too_old() {
     advance(&first, "c", 9).await;
     assert_eq!(shown(&soon).await.unwrap_err().code, ErrorCode::Moved);
     assert_eq!(shown(&late).await, Ok(0), "it is old, and new enough");
+    let readyz = async |query: &str| second.get(&format!("/readyz?{query}")).await;
+    let old = readyz("stale_ms=200").await;
+    assert!(old.starts_with("HTTP/1.1 503") && old.contains("standby: its state is"), "{old}");
+    let new = readyz("stale_ms=60000").await;
+    assert!(new.starts_with("HTTP/1.1 200") && new.contains("ready: standby"), "{new}");
     let ended = loop {
         // Changes from before the cut may come first.
         if let Err(ended) = tokio::time::timeout(PATIENCE, changes.next()).await.unwrap() {
@@ -159,10 +164,16 @@ async fn a_standby_that_is_cut_off_replies_until_its_state_is_too_old() {
     assert!(ended.to_string().contains("no word of its journal"), "{ended}");
     let export = second.ask(Kind::Export, json!({})).await;
     assert_eq!(code(export), Some(ErrorCode::Moved));
+    let any = readyz("any").await;
+    assert!(any.starts_with("HTTP/1.1 200") && any.contains("the engine gives no word"), "{any}");
 
     cluster.server.lock().unwrap().engine.cut(2, false, false);
     until_shown(&soon, 9).await;
     assert_eq!(shown(&late).await, Ok(9));
+    let is_ready = async || readyz("stale_ms=200").await.contains("ready: standby");
+    until("a standby that is ready for reads", is_ready).await;
+    let active = first.get("/readyz?stale_ms=200").await;
+    assert!(active.contains("\"data\":\"ready\""), "{active}");
 }
 
 #[tokio::test]

@@ -17,6 +17,10 @@ use crate::command::{Error, ErrorCode, Kind, OnStandby};
 use crate::journal::names::ActiveMember;
 use crate::node::standby_reads::LetsIn;
 
+/// Why an active is not ready.
+const HANDING_OVER: &str = "handing over to another node";
+const NO_LEASE: &str = "active without a lease: the engine gives no word";
+
 impl Membership {
     /// Gives the active the right to reply until then.
     pub(in crate::node) fn lease(&self, until: Duration) {
@@ -151,6 +155,30 @@ impl Membership {
         }
     }
 
+    /// Whether the node replies now to reads from a state that is less than `stale` old. Returns the
+    /// word for it.
+    ///
+    /// # Errors
+    /// The role and the age of the state, in words.
+    pub fn readiness_of_reads(
+        &self,
+        now: Duration,
+        stale: Duration,
+    ) -> Result<&'static str, String> {
+        let role = self.role();
+        if self.turned_away(now, Kind::List, Some(stale)).is_none() {
+            return Ok(if role == MemberRole::Active { "ready" } else { "ready: standby" });
+        }
+        match self.state_age(now) {
+            Some(age) => Err(format!("{}: its state is {} ms old", role.name(), age.as_millis())),
+            None if role == MemberRole::Active => match self.hands_over(Kind::List) {
+                Some(_) => Err(HANDING_OVER.into()),
+                None => Err(NO_LEASE.into()),
+            },
+            None => Err(format!("{}: nobody knows how old its state is", role.name())),
+        }
+    }
+
     /// Why the node is not ready for requests of clients, if it is not.
     ///
     /// # Errors
@@ -160,11 +188,9 @@ impl Membership {
         let state = match self.turned_away(now, Kind::List, None) {
             None => None,
             Some(error) if error.code == ErrorCode::Moved && role == MemberRole::Active => {
-                Some("handing over to another node")
+                Some(HANDING_OVER)
             }
-            Some(_) if role == MemberRole::Active => {
-                Some("active without a lease: the engine gives no word")
-            }
+            Some(_) if role == MemberRole::Active => Some(NO_LEASE),
             Some(_) => Some(role.name()),
         };
         let lost = self.claim_check.forbidding().filter(|_| role != MemberRole::Active);

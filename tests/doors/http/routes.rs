@@ -601,6 +601,8 @@ async fn health_and_readiness_are_two_things() {
     assert_eq!(send(&router, "GET", "/healthz", &[], "").await.body, health);
     let answer = send(&router, "GET", "/readyz", &[], "").await;
     assert_eq!(answer.failure(503), "the log is poisoned");
+    let wrong = send(&router, "GET", "/readyz?stale_ms=0", &[], "").await;
+    assert_eq!(wrong.failure(400), "stale_ms: must be 1 to 600000");
 }
 
 #[tokio::test]
