@@ -153,8 +153,17 @@ pub struct MemberState {
     pub oldest_lsn: u64,
     /// LSN of the newest record that is synced to its disk.
     pub durable_lsn: u64,
-    /// Names of the other members that it knows.
-    pub others: Vec<String>,
+    /// The other members that it knows.
+    pub others: Vec<OtherMember>,
+}
+
+/// Another member, as one knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherMember {
+    /// Its name among the members.
+    pub member: String,
+    /// The address of its admin listener; empty if that is not known.
+    pub admin: String,
 }
 
 impl MemberState {
@@ -167,7 +176,7 @@ impl MemberState {
         let reach = member.claim_check.reach();
         let oldest = LogFollower::oldest(disk, &node.data_dir, member.journal)?;
         let next = Lsn(report.durable_lsn).next();
-        let name = |other: MemberNames| other.member;
+        let other = |MemberNames { member, admin, .. }| OtherMember { member, admin };
         Ok(Some(Self {
             member: report.member,
             role: report.role,
@@ -179,7 +188,7 @@ impl MemberState {
             format: member.format(),
             oldest_lsn: oldest.unwrap_or(next).0,
             durable_lsn: report.durable_lsn,
-            others: member.others().into_iter().map(name).collect(),
+            others: member.others().into_iter().map(other).collect(),
         }))
     }
 }

@@ -10,19 +10,49 @@ use serde_json::json;
 use super::cluster::{Cluster, Member, NOBODY, until};
 use super::failover::{advance, create, last_sequence};
 
-async fn refill(cluster: &Cluster, members: &[&Member], dry_run: bool) -> Result<Filled, String> {
+fn asked(members: &[&Member]) -> AskedMembers {
     let admin = |member: &&Member| member.addresses.admin.as_ref().unwrap().to_string();
-    let peers = AskedMembers {
-        members: members.iter().map(|member| Address::from(admin(member).as_str())).collect(),
-        without: Vec::new(),
-        token: None,
-        tls: None,
-    };
-    match fill(&cluster.client(NOBODY), &peers, dry_run).await {
-        Ok(filled) => Ok(filled),
+    let members = members.iter().map(|member| Address::from(admin(member).as_str())).collect();
+    AskedMembers { members, without: Vec::new(), token: None, tls: None }
+}
+
+fn or_why<T>(result: Result<T, Failure>) -> Result<T, String> {
+    match result {
+        Ok(done) => Ok(done),
         Err(Failure::Message(why)) => Err(why),
         Err(other) => panic!("{other:?}"),
     }
+}
+
+async fn refill(cluster: &Cluster, members: &[&Member], dry_run: bool) -> Result<Filled, String> {
+    or_why(fill(&cluster.client(NOBODY), &asked(members), dry_run).await)
+}
+
+#[tokio::test]
+async fn one_member_names_the_others() {
+    let cluster = Cluster::start();
+    let first = cluster.member(1);
+    first.until_active().await;
+    let (second, third) = (cluster.member(2), cluster.member(3));
+    for member in [&first, &second, &third] {
+        until_known(member).await;
+    }
+    let sorted = |asked: AskedMembers| {
+        let mut all: Vec<String> = asked.members.iter().map(Address::to_string).collect();
+        all.sort();
+        all
+    };
+    let all = sorted(asked(&[&first, &second, &third]));
+    for one in [&first, &second, &third] {
+        assert_eq!(sorted(asked(&[one]).with_known().await.unwrap()), all);
+    }
+    let without = AskedMembers { without: vec!["m2".into()], ..asked(&[&first]) };
+    let two = sorted(asked(&[&first, &third]));
+    assert_eq!(sorted(without.with_known().await.unwrap()), two);
+    let with_token = || AskedMembers { token: Some("secret".into()), ..asked(&[&second]) };
+    let refused = or_why(with_token().with_known().await).unwrap_err();
+    let named = refused.strip_prefix("without TLS a token goes only to addresses that you name");
+    assert!(named.is_some_and(|rest| all.iter().all(|one| rest.contains(one))), "{refused}");
 }
 
 async fn until_known(member: &Member) {

@@ -7,7 +7,7 @@
 //! # Invariants
 //! - Every member is asked, or named as lost. All that they have of the journal must agree.
 //! - Nothing is written before all logs are compared.
-//! - A token goes only to the addresses that the caller named.
+//! - A token goes only to the addresses that the caller named, or where TLS verifies who is there.
 
 pub mod peers;
 pub mod plan;
@@ -35,8 +35,11 @@ pub struct RefillArgs {
     #[command(flatten)]
     pub journal: JournalArgs,
     /// Addresses of the admin listeners of all members, separated by commas
-    #[arg(long, value_name = "ADDRS")]
-    pub members: String,
+    #[arg(long, value_name = "ADDRS", required_unless_present = "addr")]
+    pub members: Option<String>,
+    /// Address of the admin listener of one member, which names the others; --members wins
+    #[arg(long, value_name = "ADDR")]
+    pub addr: Option<String>,
     /// Name of a member that is not asked, because it is lost for good; may be repeated
     #[arg(long, value_name = "NAME")]
     pub without: Vec<String>,
@@ -54,7 +57,9 @@ pub struct RefillArgs {
 impl std::fmt::Debug for RefillArgs {
     /// Shows the addresses, and never the token.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RefillArgs").field("members", &self.members).finish_non_exhaustive()
+        let Self { members, addr, .. } = self;
+        let mut shown = f.debug_struct("RefillArgs");
+        shown.field("members", members).field("addr", addr).finish_non_exhaustive()
     }
 }
 
@@ -99,7 +104,8 @@ pub struct FilledFrom {
 /// Runs the command.
 pub fn run(args: &RefillArgs) -> Result<ExitCode, Failure> {
     let client = connect(&args.journal)?;
-    let members = args.members.split(',').map(str::trim).filter(|text| !text.is_empty());
+    let named = args.members.as_ref().or(args.addr.as_ref()).map_or("", String::as_str);
+    let members = named.split(',').map(str::trim).filter(|text| !text.is_empty());
     let peers = AskedMembers {
         members: members.map(Address::from).collect(),
         without: args.without.clone(),
@@ -107,11 +113,17 @@ pub fn run(args: &RefillArgs) -> Result<ExitCode, Failure> {
         tls: args.tls.read().map_err(Failure::usage)?,
     };
     if peers.members.is_empty() {
-        return Err(Failure::usage("--members: names none"));
+        return Err(Failure::usage("--members and --addr: name none"));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("cannot start: {error}")))?;
-    let filled = runtime.block_on(fill(&client, &peers, args.dry_run))?;
+    let filled = runtime.block_on(async {
+        let peers = match args.members {
+            Some(_) => peers,
+            None => peers.with_known().await?,
+        };
+        fill(&client, &peers, args.dry_run).await
+    })?;
     match args.journal.json {
         true => print_json(&filled)?,
         false => print(&as_text(&filled))?,

@@ -9,7 +9,7 @@ use crate::client::download::{self, Download};
 use crate::client::{Address, ClientTls};
 use crate::journal::copied_log::CopiedLogReader;
 use crate::journal::reach::JournalReach;
-use crate::node::give::MemberState;
+use crate::node::give::{MemberState, OtherMember};
 use crate::node::refill::{RecordHashes, Refill};
 
 /// Most bytes of what a member says of itself.
@@ -56,6 +56,43 @@ impl AskedMember {
 }
 
 impl AskedMembers {
+    /// Adds the members that the given ones know, but those that are left out.
+    ///
+    /// # Errors
+    /// If a given member does not reply, or does not know an address. If a token would go to an
+    /// address that the caller has not named, and TLS does not verify who is there.
+    pub async fn with_known(mut self) -> Result<Self, Failure> {
+        let mut known: Vec<Address> = Vec::new();
+        for address in &self.members {
+            let failed = |why: String| Failure::new(format!("{address}: {why}"));
+            let state = self.state(address).await.map_err(failed)?;
+            for OtherMember { member, admin } in state.others {
+                if self.without.contains(&member) {
+                    continue;
+                }
+                if admin.is_empty() {
+                    return Err(failed(format!(
+                        "{} does not know the admin listener of {member}: name the addresses of \
+                         all members with --members, or leave it out: --without {member}",
+                        state.member
+                    )));
+                }
+                known.push(Address::from(admin.as_str()));
+            }
+        }
+        known.retain(|address| !self.members.contains(address));
+        if self.token.is_some() && self.tls.is_none() && !known.is_empty() {
+            let all = self.members.iter().chain(&known).map(Address::to_string);
+            return Err(Failure::new(format!(
+                "without TLS a token goes only to addresses that you name. As far as is known, all \
+                 members are: --members {}",
+                all.collect::<Vec<_>>().join(",")
+            )));
+        }
+        self.members.extend(known);
+        Ok(self)
+    }
+
     /// Asks every member what it is.
     ///
     /// # Errors
@@ -93,7 +130,8 @@ impl AskedMembers {
             self.without.contains(name) || peers.iter().any(|peer| peer.state.member == *name)
         };
         for peer in peers {
-            if let Some(other) = peer.state.others.iter().find(|name| !is_named(name)) {
+            let mut others = peer.state.others.iter().map(|other| &other.member);
+            if let Some(other) = others.find(|name| !is_named(name)) {
                 let by = &peer.state.member;
                 return Err(Failure::new(format!(
                     "{by} knows a member {other}: add its address to --members, or leave it out: \
