@@ -47,12 +47,27 @@ struct Cluster {
     engine: Engine,
 }
 
+/// An engine with a journal of this name that has begun.
+fn engine_with(journal: &str) -> Option<Engine> {
+    let engine = Engine::start()?;
+    let begun = run(&["journal", "init", "--journal", &engine.address(journal)]);
+    assert!(begun.status.success(), "{}", String::from_utf8_lossy(&begun.stderr));
+    Some(engine)
+}
+
+/// Starts a node that is a member of the journal, with these further arguments. Its data is in a
+/// directory of its own within `directory`.
+fn begin_node(journal: &str, directory: &TempDir, node: usize, further: &[&str]) -> Server {
+    let member = format!("node{node}");
+    let arguments = ["--shards", "2", "--journal", journal, "--member", &member];
+    let mut command = serve(&directory.path().join(&member), &arguments);
+    command.args(further);
+    Server::of(command)
+}
+
 impl Cluster {
     fn start() -> Option<Self> {
-        let engine = Engine::start()?;
-        let begun = run(&["journal", "init", "--journal", &engine.address("im")]);
-        assert!(begun.status.success(), "{}", String::from_utf8_lossy(&begun.stderr));
-        let directory = TempDir::new().unwrap();
+        let (engine, directory) = (engine_with("im")?, TempDir::new().unwrap());
         let mut cluster = Self { nodes: (0..NODES).map(|_| None).collect(), directory, engine };
         (0..NODES).for_each(|node| cluster.begin(node));
         Some(cluster)
@@ -60,10 +75,8 @@ impl Cluster {
 
     /// Starts a node that is not running.
     fn begin(&mut self, node: usize) {
-        let (journal, member) = (self.engine.address("im"), format!("node{node}"));
-        let data = self.directory.path().join(&member);
-        let arguments = ["--shards", "2", "--journal", &journal, "--member", &member];
-        self.nodes[node] = Some(Server::of(serve(&data, &arguments)));
+        let journal = self.engine.address("im");
+        self.nodes[node] = Some(begin_node(&journal, &self.directory, node, &[]));
     }
 
     fn node(&self, node: usize) -> &Server {
@@ -266,6 +279,10 @@ async fn every_acknowledged_write_survives() {
             "round {round}, {event:?}: {acknowledged} writes, {unknown} under way; node \
             {active} serves after {took:?}, and {things} chats and rows are right"
         );
+        // Each of these events ends by itself.
+        let messages = cluster.messages();
+        let for_operators = messages.lines().filter(|line| line.contains(" ERROR "));
+        assert_eq!(for_operators.collect::<Vec<_>>(), [""; 0], "lines that ask for an operator");
         for node in 0..NODES {
             if cluster.nodes[node].is_none() {
                 cluster.begin(node);

@@ -14,9 +14,9 @@ use chatshard::node::journal_end::{read_base, read_to_end};
 use chatshard::types::{ChatId, ChatType, UserId};
 use tempfile::TempDir;
 
-use super::asked;
 use super::engine::Engine;
-use super::process::{PATIENCE, Server, run, serve};
+use super::process::{PATIENCE, Server};
+use super::{asked, begin_node, engine_with};
 
 const BYTES_MAX: u64 = 512 << 10;
 /// What may be under way when writes begin to be refused.
@@ -38,9 +38,7 @@ struct Pair {
 
 impl Pair {
     fn start() -> Option<Self> {
-        let engine = Engine::start()?;
-        let begun = run(&["journal", "init", "--journal", &engine.address("small")]);
-        assert!(begun.status.success(), "{}", String::from_utf8_lossy(&begun.stderr));
+        let engine = engine_with("small")?;
         let access = EngineAccess::default();
         let client = start(EtcdSettings::new(engine.hosts(), "small".to_owned(), access)).unwrap();
         let journal = read_origin(&client).unwrap().journal;
@@ -49,13 +47,10 @@ impl Pair {
     }
 
     async fn begin(&mut self, node: usize, is_active: bool) {
-        let (journal, member) = (self.engine.address("small"), format!("node{node}"));
-        let data = self.directory.path().join(&member);
-        let arguments = ["--shards", "2", "--journal", &journal, "--member", &member];
-        let kept = ["--journal-keep-bytes", "64KiB", "--journal-bytes-max", "512KiB"];
-        let mut command = serve(&data, &arguments);
-        command.args(kept).args(["--copies-min", "2"]);
-        self.nodes[node] = Some(Server::of(command));
+        let sizes = ["--journal-keep-bytes", "64KiB", "--journal-bytes-max", "512KiB"];
+        let further = [&sizes[..], &["--copies-min", "2"]].concat();
+        let journal = self.engine.address("small");
+        self.nodes[node] = Some(begin_node(&journal, &self.directory, node, &further));
         if is_active {
             self.until_active(node).await;
         } else {

@@ -6,6 +6,7 @@
 //! - `door`: one interface to all of them
 //! - `bare`: a node without doors, store and threads; its users name the file by its path
 //! - `lone_shard`: the only shard of a node, driven by hand; its users name the file by its path
+//! - `whole_node`: production's parts of a node in one thread; its users name the file by its path
 //! - `golden`: records and snapshots of each form of the disk format
 //! - `seed`: the examples of the HTTP API
 //! - `served`: a real `chatshard serve` with files of its own, and clients for it

@@ -4,89 +4,14 @@
 use std::time::Duration;
 
 use chatshard::command::{ErrorCode, Kind, Reply};
-use chatshard::journal::sim::SimFaults;
 use chatshard::node::membership::MemberRole;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::cluster::{Cluster, Member, until};
 use super::failover::{advance, last_sequence, pair};
 use super::handover::until_known;
-use super::history::Client;
+use super::plays::{Play, STEPS, active};
 use super::world::{Fault, MEMBERS, World};
-
-/// Steps within which anything happens that is due, with a claim after 300 ms.
-const STEPS: usize = 60_000;
-
-/// A world without faults, until something happens to one member.
-pub struct Play {
-    pub world: World,
-    clients: Vec<Client>,
-}
-
-impl Play {
-    /// Three members on a network without faults, with an active and clients that write.
-    pub fn begin(seed: u64) -> Result<(Self, usize), Fault> {
-        let delay = Duration::from_millis(1);
-        let world = World::new(seed, SimFaults { delay, ..SimFaults::default() });
-        let clients = (0..3).map(Client::new).collect();
-        let mut play = Self { world, clients };
-        let mut active = None;
-        play.until("an active with standbys", |world| {
-            active = (0..MEMBERS).find(|at| world.may_reply(*at));
-            active.is_some() && world.reports > 20
-        })?;
-        Ok((play, active.expect("there is one")))
-    }
-
-    pub fn step(&mut self) -> Result<(), Fault> {
-        self.world.step()?;
-        let client = usize::try_from(self.world.random.below(3)).unwrap();
-        let at = usize::try_from(self.world.random.below(MEMBERS as u64)).unwrap();
-        self.clients[client].turn(&mut self.world, at)
-    }
-
-    pub fn until(
-        &mut self,
-        what: &str,
-        mut is_so: impl FnMut(&World) -> bool,
-    ) -> Result<(), Fault> {
-        for _ in 0..STEPS {
-            self.step()?;
-            if is_so(&self.world) {
-                return Ok(());
-            }
-        }
-        Err(format!("{what} does not come"))
-    }
-
-    /// Asks one member, and waits for its reply.
-    pub fn ask(&mut self, at: usize, kind: Kind, arguments: Value) -> Result<Reply, Fault> {
-        let mut asked = self.world.ask(at, kind, arguments).ok_or("it does not reply")?;
-        for _ in 0..STEPS {
-            self.step()?;
-            if let Ok(outcome) = asked.try_recv() {
-                return outcome.map_err(|error| error.to_string());
-            }
-        }
-        Err(format!("{} has no reply", kind.name()))
-    }
-
-    /// Heals all disks, and compares the members at rest.
-    pub fn rest(mut self) -> Result<(), Fault> {
-        for at in 0..MEMBERS {
-            self.world.heal_disk(at);
-        }
-        super::history::rest(&mut self.world, &mut self.clients, &super::crowds::Crowds::default())
-    }
-
-    fn unknown(&self) -> u64 {
-        self.clients.iter().map(|client| client.unknown).sum()
-    }
-
-    fn replied(&self) -> u64 {
-        self.clients.iter().map(|client| client.replied).sum()
-    }
-}
 
 /// The disk of the active takes nothing: another member is the active soon, and no outcome is
 /// unknown.
@@ -135,7 +60,7 @@ pub fn full_standby(seed: u64) -> Result<(), Fault> {
     play.world.kill(first, false, later);
     let mut next = None;
     play.until("another active", |world| {
-        next = (0..MEMBERS).find(|at| world.may_reply(*at));
+        next = active(world);
         next.is_some()
     })?;
     if next == Some(full) {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use chatshard::command::Kind;
 use serde_json::json;
 
-use super::bad_disk::Play;
 use super::history::check_times;
+use super::plays::{Play, active};
 use super::world::{Fault, MEMBERS};
 
 /// Ten minutes.
@@ -25,7 +25,7 @@ pub fn slow_next(seed: u64) -> Result<(), Fault> {
     play.until("standbys", |world| (0..MEMBERS).all(|at| world.members[at].life.is_some()))?;
     let later = play.world.now() + Duration::from_secs(5);
     play.world.kill(first, false, later);
-    play.until("another active", |world| (0..MEMBERS).any(|at| world.may_reply(at)))?;
+    play.until("another active", |world| active(world).is_some())?;
     for _ in 0..10_000 {
         play.step()?;
     }
@@ -51,9 +51,9 @@ pub fn key_survives(seed: u64) -> Result<(), Fault> {
     play.world.kill(first, false, later);
     let mut next = first;
     play.until("another active", |world| {
-        let active = (0..MEMBERS).find(|at| world.may_reply(*at));
-        next = active.unwrap_or(first);
-        active.is_some()
+        let found = active(world);
+        next = found.unwrap_or(first);
+        found.is_some()
     })?;
     let again = play.ask(next, Kind::Advance, write)?;
     if again != reply {
@@ -92,7 +92,7 @@ fn a_member_whose_clock_is_far_ahead_claims_last() {
             let later = play.world.now() + Duration::from_secs(60);
             play.world.kill(dies, false, later);
             play.until("another active", |world| {
-                next = (0..MEMBERS).find(|at| world.may_reply(*at));
+                next = active(world);
                 next.is_some()
             })
             .unwrap();

@@ -60,4 +60,6 @@ mod standby;
 mod trims;
 mod upgrade;
 mod watchers;
+#[path = "../common/whole_node.rs"]
+mod whole_node;
 mod world;

@@ -6,44 +6,37 @@
 
 use std::cell::{Cell, RefCell};
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use chatshard::command::report::Report;
 use chatshard::command::{Command, Kind, Outcome, Reply};
 use chatshard::journal::engine::{Condition, EngineProfile, LeaseTimes};
 use chatshard::journal::kept::{ENTRY_COST_BYTES, TrimLimits};
-use chatshard::journal::names::MemberNames;
 use chatshard::journal::sim::{SimEngine, SimFaults};
 use chatshard::journal::sim_server::SimServer;
 use chatshard::limits::JOURNAL_FORMAT;
 use chatshard::node::NodeInfo;
 use chatshard::node::after_stint::AfterStint;
 use chatshard::node::claim_check::reach_of;
-use chatshard::node::clock::shared::{SharedClock, Source};
+use chatshard::node::clock::shared::Source;
 use chatshard::node::genesis::JournalOrigin;
 use chatshard::node::give::given_entry;
 use chatshard::node::identity::{AtRisk, Identity, KnownJournal, StoredBaseline};
 use chatshard::node::journal_figures::JournalFigures;
-use chatshard::node::log::{Log, LogMode};
-use chatshard::node::mailbox::{Control, Mailbox};
-use chatshard::node::member_thread::{MemberParts, MemberThread};
+use chatshard::node::mailbox::Control;
+use chatshard::node::member_thread::MemberThread;
 use chatshard::node::membership::{MemberRole, Membership};
-use chatshard::node::memory::Memory;
-use chatshard::node::offload::Offload;
 use chatshard::node::prober::Prober;
-use chatshard::node::probes::{ProbeFigures, Probes};
-use chatshard::node::snapshotter::{Covered, SnapshotPolicy, Snapshotter};
-use chatshard::node::store::{Store, StoreOptions};
-use chatshard::node::watch::{WatchHub, WatchThread};
-use chatshard::node::worker::{LocalWorker, Worker};
-use chatshard::types::{KeyHasher, ShardCount, ShardId};
-use snapshot::{FaultyDisk, LogWriter, Lsn, Planted};
+use chatshard::node::probes::ProbeFigures;
+use chatshard::node::snapshotter::Snapshotter;
+use chatshard::node::store::Store;
+use chatshard::node::watch::WatchThread;
+use chatshard::types::ShardId;
+use snapshot::{FaultyDisk, Lsn, Planted};
 use tokio::sync::oneshot;
 
+use super::whole_node::SimCore;
 use crate::common::random::Random;
 
 mod life;
@@ -173,19 +166,6 @@ pub struct Life {
     asked: u64,
     /// Keeps the channel of snapshot requests open.
     _store: Store<FaultyDisk>,
-}
-
-struct SimCore {
-    serving: Pin<Box<dyn Future<Output = ()>>>,
-    wake: Arc<Flag>,
-}
-
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// A request on its way, or its reply.

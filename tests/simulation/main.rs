@@ -47,6 +47,8 @@ mod links;
 mod pairs;
 mod story;
 mod tally;
+#[path = "../common/whole_node.rs"]
+mod whole_node;
 mod world;
 
 use std::hash::{BuildHasher, RandomState};

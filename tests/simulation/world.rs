@@ -11,34 +11,29 @@ use std::collections::VecDeque;
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use chatshard::command::Outcome;
 use chatshard::node::NodeInfo;
 use chatshard::node::clock::HEADROOM_MS;
-use chatshard::node::clock::shared::{SharedClock, Source};
+use chatshard::node::clock::shared::Source;
 use chatshard::node::error::StoreError;
 use chatshard::node::identity::{AtRisk, Identity, KnownJournal, StoredBaseline};
-use chatshard::node::log::{Log, LogMode, LogState};
+use chatshard::node::log::{LogMode, LogState};
 use chatshard::node::log_thread::LogThread;
-use chatshard::node::memory::Memory;
-use chatshard::node::offload::Offload;
 use chatshard::node::prober::Prober;
-use chatshard::node::probes::{ProbeFigures, Probes};
-use chatshard::node::snapshotter::{Covered, SnapshotPolicy, Snapshotter};
+use chatshard::node::probes::ProbeFigures;
+use chatshard::node::snapshotter::Snapshotter;
 use chatshard::node::store::{Store, StoreOptions};
-use chatshard::node::watch::WatchHub;
 use chatshard::node::worker::{LocalWorker, Worker};
-use chatshard::types::{KeyHasher, ShardCount};
+use chatshard::types::ShardCount;
 use serde_json::Value;
 use snapshot::{Disk, FaultyDisk, LogWriter};
 
 use super::links::Links;
 use super::tally::Tally;
+use super::whole_node::{NodeParts, NodeSetup, SimCore};
 use crate::common::NOW;
 use crate::common::random::Random;
 
@@ -141,20 +136,6 @@ pub struct Node {
     snapshotter: Snapshotter<FaultyDisk>,
     pub is_snapshotting: bool,
     prober: Prober,
-}
-
-struct SimCore {
-    local: LocalWorker,
-    serving: Pin<Box<dyn Future<Output = ()>>>,
-    wake: Arc<Flag>,
-}
-
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 impl World {
@@ -503,19 +484,6 @@ pub fn in_json(outcome: Outcome) -> Result<Value, u16> {
     }
 }
 
-impl SimCore {
-    fn is_awake(&self) -> bool {
-        self.wake.0.load(Ordering::Relaxed)
-    }
-
-    fn poll(&mut self) {
-        self.wake.0.store(false, Ordering::Relaxed);
-        let waker = Waker::from(Arc::clone(&self.wake));
-        let ended = self.serving.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
-        assert!(!ended, "a core serves for as long as it lives");
-    }
-}
-
 impl Node {
     fn start(
         store: &Store<FaultyDisk>,
@@ -528,45 +496,14 @@ impl Node {
     ) -> Result<Self, StoreError> {
         let shards = ShardCount::new(shards).unwrap();
         let recovered = store.recover(shards, options, next)?;
-        figures.replayed(&recovered.digests);
-        let (probes, captures) = Probes::new(figures);
         let (links, mailboxes) = Links::new(shards);
-        let log = Arc::new(Log::new(mode, recovered.last, Arc::clone(&mailboxes)));
-        let (snapshots, requests) = crossbeam::channel::unbounded();
-        let info = Arc::new(NodeInfo {
-            shards,
-            hasher: KeyHasher::new(store.identity.hash_seed),
-            mailboxes,
-            watch: Arc::new(WatchHub::new(Arc::clone(&log), recovered.incarnation)),
-            log,
-            memory: Arc::new(Memory::new(None)),
-            snapshots,
-            offload: Offload::new().0,
-            probes,
-            snapshot_status: Arc::default(),
-            data_dir: store.dir.clone(),
-            clock: SharedClock::new(CLOCKS, recovered.newest_key),
-            started: Instant::now(),
-            stopping: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
-            member: None,
-        });
-        let prober = Prober::new(&info, captures);
-        // The world decides when a snapshot is due.
-        let policy = SnapshotPolicy { interval: None, log_bytes: u64::MAX };
-        let covered = Covered::by(recovered.snapshot.as_ref(), recovered.replayed_bytes);
-        let node_id = store.identity.node_id;
-        let trimmer = recovered.writer.as_ref().map(LogWriter::trimmer);
-        let snapshotter =
-            Snapshotter::new(store.disk(), node_id, &info, requests, policy, &covered, trimmer)
-                .slices_of(2)
-                .raising(recovered.identity_file);
+        let setup = NodeSetup { shards, mailboxes, mode, clocks: CLOCKS, figures, member: None };
+        let NodeParts { info, prober, snapshotter } = NodeParts::of(store, &recovered, setup);
         let start_core = |mut shard: chatshard::shard::Shard| {
             shard.remember_at_least(seed % 40);
             let local = LocalWorker::new(Worker::new(shard, Arc::clone(&info), seed));
             local.start();
-            let serving = Box::pin(local.clone().serve());
-            SimCore { local, serving, wake: Arc::new(Flag(AtomicBool::new(true))) }
+            SimCore::new(local)
         };
         let cores: Vec<SimCore> = recovered.shards.into_iter().map(start_core).collect();
         let log = recovered.writer.map(|writer| LogThread::new(Arc::clone(&info.log), writer));

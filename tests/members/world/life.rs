@@ -1,15 +1,36 @@
 //! One recovery of a member of the simulated world, and what its parts do next.
 
-use super::*;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use chatshard::journal::client::EngineClient;
+use chatshard::journal::kept::TrimLimits;
+use chatshard::journal::names::MemberNames;
+use chatshard::node::after_stint::AfterStint;
+use chatshard::node::error::StoreError;
+use chatshard::node::identity::AtRisk;
+use chatshard::node::log::LogMode;
+use chatshard::node::mailbox::Mailbox;
+use chatshard::node::member_thread::{MemberParts, MemberThread};
+use chatshard::node::membership::Membership;
+use chatshard::node::store::{Store, StoreOptions};
+use chatshard::node::watch::WatchThread;
+use chatshard::node::worker::{LocalWorker, Worker};
+use chatshard::types::ShardCount;
+use snapshot::FaultyDisk;
+
+use super::{CLOCKS, Life, SimMember, profile};
+use crate::whole_node::{NodeParts, NodeSetup, SimCore};
 
 impl Life {
     pub(super) fn start(
         at: usize,
         store: Store<FaultyDisk>,
         of: &SimMember,
-        client: chatshard::journal::client::EngineClient,
+        client: EngineClient,
         (seed, trim): (u64, TrimLimits),
-    ) -> Result<Self, chatshard::node::error::StoreError> {
+    ) -> Result<Self, StoreError> {
         let shards = ShardCount::new(2).unwrap();
         let options = StoreOptions {
             allow_damage: false,
@@ -18,13 +39,10 @@ impl Life {
             segment_bytes_max: 500 + seed % 4000,
         };
         let recovered = store.recover(shards, options, 1 + seed % 1000)?;
-        of.probes.replayed(&recovered.digests);
-        let (probes, captures) = Probes::new(Arc::clone(&of.probes));
         let mailboxes: Arc<[Mailbox]> = shards.all().map(|_| Mailbox::default()).collect();
         for mailbox in &*mailboxes {
             mailbox.applied.store(recovered.last.0, Ordering::Relaxed);
         }
-        let log = Arc::new(Log::new(LogMode::Journal, recovered.last, Arc::clone(&mailboxes)));
         let names = MemberNames {
             member: format!("m{at}"),
             tcp: format!("m{at}:1"),
@@ -33,42 +51,20 @@ impl Life {
         let member = Membership::new(store.identity.node_id, names);
         let member = member.reading(of.reads).with_claim(profile().times.claim);
         let member = Arc::new(member.with_figures(Arc::clone(&of.figures)));
-        let (snapshots, requests) = crossbeam::channel::unbounded();
-        let info = Arc::new(NodeInfo {
+        let setup = NodeSetup {
             shards,
-            hasher: KeyHasher::new(store.identity.hash_seed),
             mailboxes,
-            watch: Arc::new(WatchHub::new(Arc::clone(&log), recovered.incarnation)),
-            log,
-            memory: Arc::new(Memory::new(None)),
-            snapshots,
-            offload: Offload::new().0,
-            probes,
-            snapshot_status: Arc::default(),
-            data_dir: store.dir.clone(),
-            clock: SharedClock::new(CLOCKS, recovered.newest_key),
-            started: Instant::now(),
-            stopping: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
+            mode: LogMode::Journal,
+            clocks: CLOCKS,
+            figures: Arc::clone(&of.probes),
             member: Some(Arc::clone(&member)),
-        });
-        let prober = Prober::new(&info, captures);
-        let policy = SnapshotPolicy { interval: None, log_bytes: u64::MAX };
-        let covered = Covered::by(recovered.snapshot.as_ref(), recovered.replayed_bytes);
-        let trimmer = recovered.writer.as_ref().map(LogWriter::trimmer);
-        let node_id = store.identity.node_id;
-        let snapshotter =
-            Snapshotter::new(of.disk.clone(), node_id, &info, requests, policy, &covered, trimmer)
-                .slices_of(2)
-                .raising(recovered.identity_file.clone());
-        let watch =
-            WatchThread::new(Arc::clone(&info.watch), of.disk.clone(), store.dir.clone(), node_id);
-        let cores = recovered.shards.into_iter().map(|shard| {
-            let local = LocalWorker::new(Worker::new(shard, Arc::clone(&info), seed));
-            let serving = Box::pin(local.serve());
-            SimCore { serving, wake: Arc::new(Flag(AtomicBool::new(true))) }
-        });
-        let cores = cores.collect();
+        };
+        let NodeParts { info, prober, snapshotter } = NodeParts::of(&store, &recovered, setup);
+        let (disk, dir) = (of.disk.clone(), store.dir.clone());
+        let watch = WatchThread::new(Arc::clone(&info.watch), disk, dir, store.identity.node_id);
+        let core =
+            |shard| SimCore::new(LocalWorker::new(Worker::new(shard, Arc::clone(&info), seed)));
+        let cores = recovered.shards.into_iter().map(core).collect();
         let thread = MemberThread::new(MemberParts {
             node: Arc::clone(&info),
             member: Arc::clone(&member),
@@ -136,18 +132,5 @@ impl Life {
             }
             _ => self.thread.turn(now),
         }
-    }
-}
-
-impl SimCore {
-    pub(super) fn is_awake(&self) -> bool {
-        self.wake.0.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn poll(&mut self) {
-        self.wake.0.store(false, Ordering::Relaxed);
-        let waker = Waker::from(Arc::clone(&self.wake));
-        let ended = self.serving.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
-        assert!(!ended, "a core serves for as long as it lives");
     }
 }
