@@ -41,12 +41,14 @@ pub struct FirstMember {
 pub enum NotBegun {
     /// Another journal has begun in this place.
     #[error(
-        "another `journal init` was first: the journal has begun without this data. Nothing is left in {0}"
+        "another `journal init` was first: the journal has begun without this data. Nothing is left \
+         in {0}"
     )]
     Late(PathBuf),
     /// Like [`NotBegun::Late`], and the files are still there.
     #[error(
-        "another `journal init` was first: the journal has begun without this data. Remove {dir}: {error}"
+        "another `journal init` was first: the journal has begun without this data. Remove {dir}: \
+         {error}"
     )]
     LateAndKept {
         /// The directory that is of no use.
@@ -56,7 +58,8 @@ pub enum NotBegun {
     },
     /// It may have begun.
     #[error(
-        "{why}. Ask `chatshard journal status`: if it shows the journal {journal:x}, {dir} is its first member; else remove {dir} and try again"
+        "{why}. Ask `chatshard journal status`: if it shows the journal {journal:x}, {dir} has the \
+         data of its first member; else remove {dir} and try again"
     )]
     Unknown {
         /// The directory of the first member.
