@@ -87,6 +87,8 @@ impl NodeParts {
 
 /// A core at work.
 pub struct SimCore {
+    /// For those who ask a core without its mailbox.
+    #[allow(dead_code)]
     pub local: LocalWorker,
     serving: Pin<Box<dyn Future<Output = ()>>>,
     wake: Arc<Flag>,

@@ -76,7 +76,7 @@ fn plain(mut json: Value) -> Value {
     match &mut json {
         Value::Object(fields) => {
             let is_row = fields.len() == 8 && fields.contains_key("is_show");
-            fields.retain(|name, value| !value.is_null() && !(is_row && name == "id"));
+            fields.retain(|name, value| !(value.is_null() || is_row && name == "id"));
             for value in fields.values_mut() {
                 *value = plain(value.take());
             }
