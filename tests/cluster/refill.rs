@@ -53,14 +53,6 @@ async fn lose_end(engine: &Engine) {
     }
 }
 
-/// The lines of a refill that say what each member has.
-fn asked_of(text: &str) -> Vec<&str> {
-    let mut lines: Vec<&str> = text.lines().filter(|line| line.contains(") has ")).collect();
-    lines.sort_unstable();
-    assert_eq!(lines.len(), NODES, "{text}");
-    lines
-}
-
 /// Runs the program without blocking the tasks of the test.
 async fn program(arguments: Vec<String>) -> Result<String, String> {
     let run = move || client(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
@@ -101,12 +93,7 @@ async fn a_refill_brings_back_what_a_real_engine_lost() {
     let planned = program(arguments(&["--dry-run", "--json"])).await.unwrap();
     let planned: Value = serde_json::from_str(&planned).unwrap();
     assert!(planned["records"].as_u64().is_some_and(|records| records > 0), "{planned}");
-    // After its restart each member still knows the others.
-    let one = ["journal", "refill", "--journal", &journal, "--addr", &nodes[1].admin, "--dry-run"];
-    let by_one = program(one.map(str::to_owned).to_vec()).await.unwrap();
-    let by_all = program(arguments(&["--dry-run"])).await.unwrap();
-    println!("{by_all}");
-    assert_eq!(asked_of(&by_one), asked_of(&by_all), "the members come in another order");
+    println!("{}", program(arguments(&["--dry-run"])).await.unwrap());
     println!("{}", program(arguments(&[])).await.unwrap());
 
     drop(nodes);
