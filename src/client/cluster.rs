@@ -78,8 +78,8 @@ impl Chosen {
 enum Attempt {
     /// The reply of the active.
     Over(Outcome),
-    /// Nothing was applied: the node is not the active.
-    Elsewhere(Error),
+    /// Nothing was applied: the node is not the active. It may have named the one that is.
+    Elsewhere(Error, bool),
     /// The connection or the node cannot serve now.
     Failed(Error),
 }
@@ -154,7 +154,6 @@ impl ClusterClient {
     /// Leaves a client that could not serve, for the address that it named or for the next member.
     /// Returns whether there is another one.
     async fn leave(&self, client: &Client, named: Option<Address>, is_silent: bool) -> bool {
-        let named = named.filter(|named| self.may_know_the_token(named));
         let is_other = named.is_some() || !self.is_alone();
         let mut chosen = self.chosen.lock().await;
         let is_chosen = |other: &Client| Arc::ptr_eq(&other.shared, &client.shared);
@@ -193,8 +192,10 @@ impl ClusterClient {
             Err(error) if error.code == ErrorCode::Moved => {
                 let named = error.moved.as_ref().map(|moved| moved.address.as_str());
                 let named = named.filter(|address| !address.is_empty()).map(Address::from);
+                let named = named.filter(|named| self.may_know_the_token(named));
+                let is_named = named.is_some();
                 match self.leave(&client, named, false).await {
-                    true => Attempt::Elsewhere(error),
+                    true => Attempt::Elsewhere(error, is_named),
                     false => Attempt::Over(Err(error)),
                 }
             }
@@ -226,14 +227,15 @@ impl Call for ClusterClient {
         let now = Instant::now();
         let deadline = now.checked_add(self.options.call_timeout).unwrap_or(now + YEAR);
         let mut unknown = None;
+        let mut has_hopped = false;
         loop {
-            let (error, may_go_on) = match self.attempt(command.clone()).await {
+            let (error, may_go_on, is_named) = match self.attempt(command.clone()).await {
                 Attempt::Over(outcome) => {
                     self.note(None);
                     return outcome.map_err(|error| known(unknown, error));
                 }
-                Attempt::Elsewhere(error) => (error, true),
-                Attempt::Failed(error) => (error, may_repeat),
+                Attempt::Elsewhere(error, is_named) => (error, true, is_named),
+                Attempt::Failed(error) => (error, may_repeat, false),
             };
             if error.is_outcome_unknown() {
                 unknown = Some(error.clone());
@@ -243,7 +245,11 @@ impl Call for ClusterClient {
                 return Err(known(unknown, found_none(error)));
             }
             self.note(Some(error));
-            sleep(PAUSE).await;
+            // Two members that name each other are not asked without a pause.
+            has_hopped = is_named && !has_hopped;
+            if !has_hopped {
+                sleep(PAUSE).await;
+            }
         }
     }
 }
