@@ -309,6 +309,30 @@ class CallsTest {
     }
 
     @Test
+    void aCallWhoseConnectionIsLostTakesAnother() throws Exception {
+        try (FakeServer server = server((peer, id, code, arguments) -> peer.advanced(id, 1))) {
+            server.shards = 4;
+            try (ChatshardClient client = ChatshardClient.connect(options(server))) {
+                for (int i = 0; i < 40; i++) {
+                    client.advance(AdvanceArgs.of("chat" + i).allocate(1));
+                }
+                assertEquals(4, server.connections.get());
+                server.refuse();
+                server.sockets.iterator().next().close();
+                for (int i = 0; i < 40; i++) {
+                    client.advance(AdvanceArgs.of("chat" + i).allocate(1));
+                    client.ping();
+                }
+                server.drop();
+                ChatshardException error = assertThrows(ChatshardException.class,
+                        () -> client.within(Duration.ofMillis(300)).list("u"));
+                assertEquals(Outcome.NOT_APPLIED, error.outcome());
+                assertTrue(error.getMessage().contains("refused"), error.getMessage());
+            }
+        }
+    }
+
+    @Test
     void hooksSeeEachAttempt() throws Exception {
         List<String> seen = new CopyOnWriteArrayList<>();
         Hooks hooks = new Hooks() {

@@ -106,6 +106,11 @@ final class FakeServer implements AutoCloseable {
         });
     }
 
+    /** Accepts no more connections; those that are there stay. */
+    void refuse() throws IOException {
+        listener.close();
+    }
+
     /** Ends all connections, and accepts others. */
     void drop() throws IOException {
         for (Socket socket : sockets) {

@@ -14,6 +14,8 @@ import java.util.Base64;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentSkipListSet;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -136,6 +138,28 @@ class ServerTest {
             for (int i = 1; i <= 3000; i++) {
                 assertEquals(i, calls.get(i - 1).join().lastSequence());
             }
+        }
+    }
+
+    @Test
+    void manyThreadsShareAClient() throws Exception {
+        try (ChatshardServer server = ChatshardServer.start("--shards", "2");
+                ChatshardClient client = server.connect()) {
+            List<CompletableFuture<Void>> threads = new ArrayList<>();
+            ExecutorService executor = Executors.newFixedThreadPool(16);
+            for (int i = 0; i < 16; i++) {
+                String chat = "g" + i;
+                threads.add(CompletableFuture.runAsync(() -> {
+                    client.create(CreateArgs.of(ChatType.GROUP, chat, List.of(chat)).id(chat));
+                    for (int j = 1; j <= 200; j++) {
+                        assertEquals(j, client.advance(AdvanceArgs.of(chat).allocate(1))
+                                .lastSequence());
+                        assertEquals(chat, client.list(chat).items().get(0).chatId());
+                    }
+                }, executor));
+            }
+            threads.forEach(CompletableFuture::join);
+            executor.shutdown();
         }
     }
 
