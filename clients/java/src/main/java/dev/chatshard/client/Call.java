@@ -11,7 +11,8 @@ import java.util.concurrent.TimeUnit;
  * <p>Invariants:
  * <ul>
  * <li>Every attempt sends the same arguments, with the same idempotency key.
- * <li>If an attempt may have been applied, no later error says "not applied".
+ * <li>If an attempt may have been applied, no later error says "not applied". One that comes from
+ * the look at the request does: with its key the server would have given the first reply.
  * <li>A write without a key is sent again only after a 421, because nothing was applied.
  * </ul>
  */
@@ -240,9 +241,12 @@ final class Call<R> implements Exchange {
     /** Ends the call with an error, or with the one of an attempt that may have been applied. */
     private void fail(ChatshardException error) {
         ChatshardException before = unknown;
-        boolean isHidden = error.outcome() == Outcome.NOT_APPLIED && before != null;
+        // A server that rejects the credentials does not look whether it has applied the request.
+        boolean saysNothing = error.outcome() == Outcome.NOT_APPLIED
+                || error.status() == Status.UNAUTHENTICATED
+                || error.status() == Status.PERMISSION_DENIED;
         shared.underWay().remove(this);
-        future.completeExceptionally(isHidden ? before : error);
+        future.completeExceptionally(saysNothing && before != null ? before : error);
     }
 
     private void tell(Outcome outcome, int status) {

@@ -148,6 +148,24 @@ class CallsTest {
     }
 
     @Test
+    void aTokenThatIsGoneDoesNotMakeAnOutcomeKnown() throws Exception {
+        AtomicInteger requests = new AtomicInteger();
+        try (FakeServer server = server((peer, id, code, arguments) -> {
+            if (requests.incrementAndGet() % 2 == 1) {
+                peer.socket.close();
+            } else {
+                peer.error(id, requests.get() == 2 ? 403 : 404, "no");
+            }
+        }); ChatshardClient client = ChatshardClient.connect(options(server))) {
+            for (Outcome outcome : new Outcome[] {Outcome.UNKNOWN, Outcome.REFUSED}) {
+                ChatshardException error =
+                        assertThrows(ChatshardException.class, () -> client.advance(advance()));
+                assertEquals(outcome, error.outcome());
+            }
+        }
+    }
+
+    @Test
     void aCallEndsAtItsDeadlineAndSaysWhatIsKnown() throws Exception {
         try (FakeServer server = server((peer, id, code, arguments) -> { });
                 ChatshardClient client = ChatshardClient.connect(options(server))) {
