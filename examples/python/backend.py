@@ -39,7 +39,7 @@ class Backend:
         self.texts: Dict[str, Dict[int, str]] = {}
 
     async def send(self, chat: str, sender: str, text: str, message: str) -> int:
-        """Stores a message. The id of the message is the idempotency key, so it is numbered once."""
+        """Stores a message. Its id is the idempotency key, so that it is numbered once."""
         reply = await self.chats.advance(
             chat, allocate=1, sender_id=sender, idempotency_key=message
         )

@@ -174,3 +174,15 @@ class FakeServer:
 
 def error(name: str, message: str, *more: Any) -> List[Any]:
     return [name, message, *more]
+
+
+def server(*connections: Any, **hello: Any) -> FakeServer:
+    """A server whose connections give these replies, one after the other, and then end."""
+    fake = FakeServer()
+    fake.handlers = [fake.serve(*replies, **hello) for replies in connections]
+    return fake
+
+
+ROWS: Any = [[], None]
+LOST = (..., None)
+BUSY = (429, error("busy", "not applied: the queue is full"))

@@ -17,8 +17,11 @@ from ._hash import Slots
 from ._options import CONNECTIONS_MAX, Options
 from .hooks import SafeHooks
 
-# Seconds between two attempts to make a lost connection again.
-REOPEN_PAUSE = 0.5
+# How many seconds a new pool waits for its other connections, after the first one.
+OTHERS_S = 1.0
+# Seconds before an attempt to make a lost connection again; they double up to the last ones.
+FIRST_PAUSE_S = 0.5
+LAST_PAUSE_S = 8.0
 
 
 class Pool:
@@ -40,7 +43,7 @@ class Pool:
         self._count = count if count <= shards else count - count % shards
         self._slots = Slots(first.hello.hash_seed, first.hello.slots)
         self._places: List[Optional[Connection]] = [None] * self._count
-        self._reopening: Dict[int, asyncio.Task[None]] = {}
+        self._opening: Dict[int, asyncio.Task[None]] = {}
         self._ended: List[Connection] = []
         self._is_retired = False
         self._put(first.hello.shard % self._count, first)
@@ -49,22 +52,24 @@ class Pool:
     async def open(
         cls, address: str, options: Options, hooks: SafeHooks, on_end: Callable[[Pool], None]
     ) -> Union[Pool, Failure]:
-        """Connects to a node. Waits for all connections, but one is enough."""
+        """Connects to a node. Waits a moment for all connections, but one is enough."""
         first = await Connection.open_to(address, options, hooks)
         if isinstance(first, Failure):
             return first
         pool = cls(first, options, hooks, on_end)
-        missing = [place for place, there in enumerate(pool._places) if there is None]
+        for place, there in enumerate(pool._places):
+            if there is None:
+                pool._open_in_background(place, 0.0)
         try:
-            await asyncio.gather(*(pool._open(place) for place in missing))
+            if pool._opening:
+                await asyncio.wait(pool._opening.values(), timeout=OTHERS_S)
         except BaseException:
             await pool.close("the caller gave up")
             raise
-        for place, there in enumerate(pool._places):
-            if there is None and pool.is_open():
-                pool._reopen(place)
-        end = first.end
-        return pool if pool.is_open() else (end or Failure("the connections were lost"))
+        if not pool.is_open():
+            pool.retire()
+            return first.end or Failure("the connections were lost")
+        return pool
 
     def is_open(self) -> bool:
         return any(connection is not None for connection in self._places)
@@ -115,7 +120,7 @@ class Pool:
             if self._is_retired:
                 return
             if self.is_open():
-                self._reopen(place)
+                self._open_in_background(place, FIRST_PAUSE_S)
             else:
                 self._on_end(self)
 
@@ -126,16 +131,17 @@ class Pool:
         self._ended = [one for one in self._ended if not one.is_closed()]
         self._ended.append(ended)
 
-    def _reopen(self, place: int) -> None:
-        if place not in self._reopening:
-            task = self._loop.create_task(self._reopen_until_there(place))
-            self._reopening[place] = task
-            task.add_done_callback(lambda _: self._reopening.pop(place, None))
+    def _open_in_background(self, place: int, pause: float) -> None:
+        if place not in self._opening:
+            task = self._loop.create_task(self._open_until_there(place, pause))
+            self._opening[place] = task
+            task.add_done_callback(lambda _: self._opening.pop(place, None))
 
-    async def _reopen_until_there(self, place: int) -> None:
-        while not self._is_retired and self._places[place] is None and self.is_open():
-            await asyncio.sleep(REOPEN_PAUSE)
+    async def _open_until_there(self, place: int, pause: float) -> None:
+        while not self._is_retired and self._places[place] is None:
+            await asyncio.sleep(pause)
             await self._open(place)
+            pause = min(max(2 * pause, FIRST_PAUSE_S), LAST_PAUSE_S)
 
     # The end
 
@@ -146,7 +152,7 @@ class Pool:
     def retire(self) -> None:
         """Takes no more calls. Each connection ends when its requests are done."""
         self._is_retired = True
-        for task in self._reopening.values():
+        for task in self._opening.values():
             task.cancel()
         for connection in list(self._places):
             if connection is not None:
@@ -155,7 +161,7 @@ class Pool:
     async def close(self, why: str = "the client is closed") -> None:
         """Ends all connections, and waits until their sockets are closed."""
         self._is_retired = True
-        tasks = list(self._reopening.values())
+        tasks = list(self._opening.values())
         for task in tasks:
             task.cancel()
         for connection in list(self._places):

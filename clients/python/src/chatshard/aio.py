@@ -18,6 +18,7 @@ import ssl
 from types import TracebackType
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Type, TypeVar, Union
 
+from ._call import Call
 from ._command import Command
 from ._connection import Failure, Promise, Request
 from ._generated import commands
@@ -25,83 +26,18 @@ from ._generated.records import HelloReply
 from ._nodes import Nodes
 from ._options import Options, context_of
 from ._pool import Pool
-from .errors import CallError, Outcome, call_error, outcome_of
+from .errors import CallError, Outcome, call_error
 from .hooks import Attempt, Hooks, SafeHooks
 from .pages import AsyncPages
 from .watch import SILENCE_S as WATCH_SILENCE_S
 from .watch import AsyncWatch
 
 T = TypeVar("T")
-# The pause before a repeat is drawn from 0 to a bound, which doubles up to the last one.
-FIRST_PAUSE_S = 0.05
-LAST_PAUSE_S = 2.0
 NEVER = float("inf")
 # Where idempotency keys come from. The seed of a program must not decide them, nor a fork.
 _keys = random.Random()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_keys.seed)
-
-
-class Call:
-    """A call that is under way, and what is known of its attempts."""
-
-    __slots__ = (
-        "attempts",
-        "begun",
-        "body",
-        "bound",
-        "command",
-        "deadline",
-        "key",
-        "may_repeat",
-        "moves",
-        "pausing",
-        "pool",
-        "request",
-        "unknown",
-    )
-
-    def __init__(
-        self, command: Command[Any], body: bytes, key: Optional[str], deadline: float, keyed: bool
-    ) -> None:
-        self.command = command
-        self.body = body
-        self.key = key
-        self.deadline = deadline
-        self.may_repeat = command.is_read or keyed
-        self.request: Optional[Request] = None
-        self.attempts = 0
-        self.bound = FIRST_PAUSE_S
-        # The error of an attempt that may have been applied.
-        self.unknown: Optional[CallError] = None
-        self.moves = 0
-        self.begun = 0.0
-        self.pool: Optional[Pool] = None
-        self.pausing: Optional[asyncio.Future[None]] = None
-
-    def pause(self) -> float:
-        seconds = random.uniform(0, self.bound)
-        self.bound = min(2 * self.bound, LAST_PAUSE_S)
-        return seconds
-
-    def error(self, failure: Failure) -> CallError:
-        """What a failed attempt says of the call."""
-        command = self.command
-        if failure.status:
-            outcome = outcome_of(failure.status, failure.message)
-        elif failure.is_sent and not command.is_read:
-            outcome = Outcome.UNKNOWN
-        else:
-            outcome = Outcome.NOT_APPLIED
-        error = call_error(outcome, command.name, failure.status, failure.name, failure.message)
-        if outcome is Outcome.UNKNOWN:
-            self.unknown = error
-        return error
-
-    def final(self, error: CallError) -> CallError:
-        """The error of the call: the last one, unless it would deny what is not known."""
-        is_denied = error.outcome is Outcome.NOT_APPLIED or error.status in (401, 403)
-        return self.unknown if self.unknown is not None and is_denied else error
 
 
 class AsyncClient(AsyncPages):

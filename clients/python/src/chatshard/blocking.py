@@ -21,10 +21,11 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Coroutine, Deque, Iterator, List, Optional, Sequence, Type, TypeVar, Union
 
+from ._call import Call
 from ._command import Command
 from ._connection import Failure, Promise
 from ._generated.records import Event, HelloReply
-from .aio import AsyncClient, Call
+from .aio import AsyncClient
 from .errors import CallError, Outcome, call_error
 from .hooks import Hooks
 from .pages import BlockingPages

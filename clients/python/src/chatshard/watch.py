@@ -16,6 +16,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, AsyncIterator, Deque, List, Optional, Type
 
+from ._call import FIRST_PAUSE_S, LAST_PAUSE_S
 from ._connection import Connection, Failure, Request
 from ._generated import commands
 from ._generated.protocol import OPS, Op
@@ -31,8 +32,6 @@ EVENTS_MAX = 1024
 EVENTS_FEW = 256
 # Seconds of silence after which a watch takes its connection for lost.
 SILENCE_S = 30.0
-FIRST_PAUSE_S = 0.05
-LAST_PAUSE_S = 2.0
 
 
 class AsyncWatch(AsyncIterator[Event]):
