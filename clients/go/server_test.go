@@ -60,11 +60,13 @@ type keptServer struct {
 	t         testing.TB
 	directory string
 	address   string
+	shards    string
 	command   *exec.Cmd
 }
 
 func keepServer(t testing.TB) *keptServer {
-	s := &keptServer{t: t, directory: filepath.Join(t.TempDir(), "data"), address: freeAddress(t)}
+	s := &keptServer{t: t, address: freeAddress(t), shards: "2"}
+	s.directory = filepath.Join(t.TempDir(), "data")
 	s.start()
 	t.Cleanup(s.kill)
 	return s
@@ -82,7 +84,7 @@ func freeAddress(t testing.TB) string {
 
 func (s *keptServer) start() {
 	s.command = exec.Command(program(s.t), "serve", "--data-dir", s.directory,
-		"--listen", s.address, "--http", "off", "--admin", "off", "--shards", "2")
+		"--listen", s.address, "--http", "off", "--admin", "off", "--shards", s.shards)
 	if err := s.command.Start(); err != nil {
 		s.t.Fatal(err)
 	}
