@@ -125,6 +125,10 @@ func (d *decoder) uintTo(max uint64) uint64 {
 }
 
 func (d *decoder) flag() bool {
+	if d.at < len(d.bytes) && d.bytes[d.at] <= 1 {
+		d.at++
+		return d.bytes[d.at-1] == 1
+	}
 	return d.uintTo(1) == 1
 }
 

@@ -15,6 +15,7 @@ import (
 	"io"
 	"log"
 	"net"
+	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,8 @@ const (
 	user  = "alice"
 	rows  = 50
 	depth = 64
+	// rounds is how often each way is measured.
+	rounds = 15
 )
 
 // A load is one command, in both ways.
@@ -59,22 +62,25 @@ var loads = []load{
 		return err
 	}, 16, join([]byte{0x93}, text(user), []byte{0xc0, 0xc0})},
 	{"detail1", func(ctx context.Context, client *chatshard.Client) error {
-		_, err := client.Detail(ctx, chatshard.DetailArgs{IDs: []string{chat(0)}, UserID: user})
+		_, err := client.Detail(ctx, chatshard.DetailArgs{IDs: []string{first}, UserID: user})
 		return err
-	}, 17, join([]byte{0x92, 0x91}, text(chat(0)), text(user))},
+	}, 17, join([]byte{0x92, 0x91}, text(first), text(user))},
 	{"advance", func(ctx context.Context, client *chatshard.Client) error {
-		_, err := client.Advance(ctx, chatshard.AdvanceArgs{ChatID: chat(0), Allocate: 1})
+		_, err := client.Advance(ctx, chatshard.AdvanceArgs{ChatID: first, Allocate: 1})
 		return err
-	}, 32, join([]byte{0x98}, text(chat(0)), []byte{0xc0, 1, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0})},
+	}, 32, join([]byte{0x98}, text(first), []byte{0xc0, 1, 0xc0, 0xc0, 0xc0, 0xc0, 0xc0})},
 }
 
 func chat(i int) string {
 	return fmt.Sprintf("g_0123456789%02d", i)
 }
 
+// first is the chat that detail1 and advance ask for.
+var first = chat(0)
+
 func main() {
 	address := flag.String("address", "", "a running server")
-	seconds := flag.Float64("seconds", 1, "how long to measure each")
+	seconds := flag.Float64("seconds", 1, "how long to measure each way")
 	flag.Parse()
 	if *address == "" {
 		server, err := chatshardtest.Run("--log", "off")
@@ -102,15 +108,22 @@ func main() {
 	fmt.Println("|---|---|---|---|---|")
 	for _, one := range loads {
 		for _, inFlight := range []int{1, depth} {
-			own, raw := 0.0, 0.0
-			// Each way is measured twice, in turns, so that a busy machine disturbs both.
-			for i := 0; i < 2; i++ {
-				own = max(own, withClient(ctx, client, one, inFlight, measured/2))
-				raw = max(raw, withoutClient(*address, shard, one, inFlight, measured/2))
+			// Both ways take turns, so that a busy machine disturbs both.
+			var own, raw, ratios []float64
+			for i := 0; i < rounds; i++ {
+				own = append(own, withClient(ctx, client, one, inFlight, measured/rounds))
+				raw = append(raw, withoutClient(*address, shard, one, inFlight, measured/rounds))
+				ratios = append(ratios, own[i]/raw[i])
 			}
-			fmt.Printf("| %s | %d | %.0f | %.0f | %.2f |\n", one.name, inFlight, own, raw, own/raw)
+			fmt.Printf("| %s | %d | %.0f | %.0f | %.2f |\n", one.name, inFlight,
+				median(own), median(raw), median(ratios))
 		}
 	}
+}
+
+func median(values []float64) float64 {
+	sort.Float64s(values)
+	return values[len(values)/2]
 }
 
 // withClient returns how many calls in a second so many goroutines make.
