@@ -145,6 +145,10 @@ func (d *decoder) boolean() bool {
 
 // time reads milliseconds since 1970. 0 becomes the zero time.
 func (d *decoder) time() time.Time {
+	if d.at < len(d.bytes) && d.bytes[d.at] == 0 {
+		d.at++
+		return time.Time{}
+	}
 	ms := d.uintTo(integerMax)
 	if ms == 0 {
 		return time.Time{}
@@ -154,10 +158,9 @@ func (d *decoder) time() time.Time {
 
 func (d *decoder) text() string {
 	form := d.form()
-	var n uint64
+	n := uint64(form & 0x1f)
 	switch {
 	case form&0xe0 == formFixStr:
-		n = uint64(form & 0x1f)
 	case form >= formStr8 && form <= formStr32:
 		n = d.bigEndian(1 << (form - formStr8))
 	default:
