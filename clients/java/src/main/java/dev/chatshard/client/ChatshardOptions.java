@@ -3,6 +3,7 @@ package dev.chatshard.client;
 import java.time.Duration;
 import java.util.List;
 import java.util.Objects;
+import java.util.function.Consumer;
 import javax.net.ssl.SSLContext;
 
 /**
@@ -73,18 +74,20 @@ public final class ChatshardOptions {
         return new ChatshardOptions(List.of(addresses).stream().map(Address::of).toList());
     }
 
+    private ChatshardOptions with(Consumer<ChatshardOptions> change) {
+        ChatshardOptions changed = new ChatshardOptions(this);
+        change.accept(changed);
+        return changed;
+    }
+
     /** The secret, if the server wants one; null: none. */
     public ChatshardOptions token(String token) {
-        ChatshardOptions changed = new ChatshardOptions(this);
-        changed.token = token;
-        return changed;
+        return with(changed -> changed.token = token);
     }
 
     /** Name and version of the program, for the server's log. */
     public ChatshardOptions name(String name) {
-        ChatshardOptions changed = new ChatshardOptions(this);
-        changed.name = Objects.requireNonNull(name, "name");
-        return changed;
+        return with(changed -> changed.name = Objects.requireNonNull(name, "name"));
     }
 
     /** Speaks TLS. The server's certificate must have the host of the address. */
@@ -99,10 +102,10 @@ public final class ChatshardOptions {
      * @param serverName the name that the certificate must have; null: the host of the address
      */
     public ChatshardOptions tls(SSLContext context, String serverName) {
-        ChatshardOptions changed = new ChatshardOptions(this);
-        changed.tls = context;
-        changed.tlsName = serverName;
-        return changed;
+        return with(changed -> {
+            changed.tls = context;
+            changed.tlsName = serverName;
+        });
     }
 
     /**
@@ -111,59 +114,45 @@ public final class ChatshardOptions {
      * @param stale 1 ms to 10 minutes; null: only the active replies
      */
     public ChatshardOptions stale(Duration stale) {
-        ChatshardOptions changed = new ChatshardOptions(this);
-        changed.stale = stale;
-        return changed;
+        return with(changed -> changed.stale = stale);
     }
 
     /** The time for connecting, TLS and {@code hello} together; 5 s by default. */
     public ChatshardOptions connectTimeout(Duration timeout) {
-        ChatshardOptions changed = new ChatshardOptions(this);
-        changed.connectTimeout = positive(timeout);
-        return changed;
+        return with(changed -> changed.connectTimeout = positive(timeout));
     }
 
     /** The time for a call with all its repeats; 10 s by default. */
     public ChatshardOptions callTimeout(Duration timeout) {
-        ChatshardOptions changed = new ChatshardOptions(this);
-        changed.callTimeout = positive(timeout);
-        return changed;
+        return with(changed -> changed.callTimeout = positive(timeout));
     }
 
     /** Most connections to one node; by default as many as it has shards, at most 16. */
     public ChatshardOptions connections(int connections) {
-        ChatshardOptions changed = new ChatshardOptions(this);
-        changed.connections = positive(connections);
-        return changed;
+        return with(changed -> changed.connections = positive(connections));
     }
 
     /** Most calls that may wait for a place in flight; 10 000 by default. */
     public ChatshardOptions waitingCalls(int calls) {
-        ChatshardOptions changed = new ChatshardOptions(this);
-        changed.waitingCalls = positive(calls);
-        return changed;
+        return with(changed -> changed.waitingCalls = positive(calls));
     }
 
     /** Whether each write without an idempotency key gets one, so that it can be repeated. */
     public ChatshardOptions keys(boolean keys) {
-        ChatshardOptions changed = new ChatshardOptions(this);
-        changed.keys = keys;
-        return changed;
+        return with(changed -> changed.keys = keys);
     }
 
     /** What to call after each attempt, and when a connection opens or ends. */
     public ChatshardOptions hooks(Hooks hooks) {
-        ChatshardOptions changed = new ChatshardOptions(this);
-        changed.hooks = Objects.requireNonNull(hooks, "hooks");
-        return changed;
+        return with(changed -> changed.hooks = Objects.requireNonNull(hooks, "hooks"));
     }
 
     /** Shorter times of silence, for tests. */
     ChatshardOptions silence(Duration silence, Duration watchSilence) {
-        ChatshardOptions changed = new ChatshardOptions(this);
-        changed.silence = silence;
-        changed.watchSilence = watchSilence;
-        return changed;
+        return with(changed -> {
+            changed.silence = silence;
+            changed.watchSilence = watchSilence;
+        });
     }
 
     private static Duration positive(Duration timeout) {

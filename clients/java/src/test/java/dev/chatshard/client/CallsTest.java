@@ -135,7 +135,7 @@ class CallsTest {
                 peer.error(id, 503, "not applied: it starts");
             }
         }); ChatshardClient client = ChatshardClient.connect(options(server)
-                .callTimeout(Duration.ofMillis(300)))) {
+                .callTimeout(Duration.ofMillis(1000)))) {
             ChatshardException error =
                     assertThrows(ChatshardException.class, () -> client.advance(advance()));
             assertEquals(Outcome.UNKNOWN, error.outcome());
@@ -176,7 +176,7 @@ class CallsTest {
             assertEquals(Outcome.NOT_APPLIED, assertThrows(
                     ChatshardException.class, () -> soon.list("u")).outcome());
             long took = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - began);
-            assertTrue(took >= 400 && took < 2500, "took " + took + " ms");
+            assertTrue(took >= 400 && took < 5000, "took " + took + " ms");
         }
     }
 
@@ -241,7 +241,7 @@ class CallsTest {
             try (ChatshardClient client = ChatshardClient.connect(options(server))) {
                 LocalServer.pause(600);
                 int pings = server.codes.size();
-                assertTrue(pings >= 4 && pings <= 12, pings + " pings");
+                assertTrue(pings >= 2 && pings <= 12, pings + " pings");
                 assertEquals(1, server.connections.get());
                 client.ping();
             }
@@ -251,7 +251,7 @@ class CallsTest {
     @Test
     void closeWaitsForCallsUnderWayAndRejectsLaterOnes() throws Exception {
         try (FakeServer server = server((peer, id, code, arguments) -> {
-            LocalServer.pause(300);
+            LocalServer.pause(1000);
             peer.advanced(id, 9);
         })) {
             ChatshardClient client = ChatshardClient.connect(options(server));
@@ -389,7 +389,7 @@ class CallsTest {
     @Test
     void aBlockingCallInAStageIsRejected() throws Exception {
         try (FakeServer server = server((peer, id, code, arguments) -> {
-            LocalServer.pause(100);
+            LocalServer.pause(500);
             peer.advanced(id, 1);
         }); ChatshardClient client = ChatshardClient.connect(options(server))) {
             CompletableFuture<?> stage = client.async().advance(advance())

@@ -82,9 +82,11 @@ class ReadmeTest {
         JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
         assertNotNull(compiler, "a JDK is needed");
         StringWriter errors = new StringWriter();
+        Path here = Path.of(ChatshardClient.class.getProtectionDomain().getCodeSource()
+                .getLocation().toURI());
         try (StandardJavaFileManager manager = compiler.getStandardFileManager(null, null, null)) {
             boolean compiled = compiler.getTask(errors, manager, null,
-                    List.of("-proc:none", "-cp", "target/chatshard-client.jar"),
+                    List.of("-proc:none", "-cp", here.toString()),
                     null, manager.getJavaFileObjectsFromFiles(files)).call();
             assertTrue(compiled, errors.toString());
         }

@@ -50,7 +50,7 @@ class WatchTest {
 
     private static ChatshardOptions options(FakeServer server) {
         return ChatshardOptions.of(server.address()).callTimeout(Duration.ofSeconds(2))
-                .silence(Duration.ofSeconds(5), Duration.ofMillis(400));
+                .silence(Duration.ofSeconds(5), Duration.ofMillis(1500));
     }
 
     @Test
@@ -106,7 +106,7 @@ class WatchTest {
         try (FakeServer server = server(from, (peer, id, code, arguments) ->
                 peer.error(id, 503, "not applied: there is no log"));
                 ChatshardClient client = ChatshardClient.connect(options(server)
-                        .callTimeout(Duration.ofMillis(300)))) {
+                        .callTimeout(Duration.ofMillis(1000)))) {
             assertEquals(503, assertThrows(ChatshardException.class, client::watch).status());
             assertTrue(from.size() > 1);
         }

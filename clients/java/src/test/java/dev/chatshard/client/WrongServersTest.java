@@ -51,7 +51,7 @@ class WrongServersTest {
             ChatshardException error =
                     assertThrows(ChatshardException.class, () -> ChatshardClient.connect(all));
             long took = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - began);
-            assertTrue(took < 3000, "took " + took + " ms");
+            assertTrue(took < 6000, "took " + took + " ms");
             assertEquals(Outcome.NOT_APPLIED, error.outcome());
             return error;
         }
