@@ -381,27 +381,34 @@ func (c *connection) look() {
 		c.mu.Unlock()
 		return
 	}
-	now, heard, silence := c.now(), c.heard.Load(), int64(c.options.silence())
-	if heard > c.askedAt {
-		c.askedAt = 0
-	}
-	isDead := c.askedAt != 0 && now-c.askedAt >= silence
-	quiet := now - heard
-	if len(c.open) > 0 {
-		quiet = now - max(heard, c.busySince)
-	} else {
-		silence = int64(c.idle() / 2)
-	}
-	if c.askedAt == 0 && quiet >= silence {
-		c.askedAt = now
+	due := c.due()
+	isDead := due <= 0 && c.askedAt != 0
+	if due <= 0 && !isDead {
+		c.askedAt, due = c.now(), c.options.silence()
 		ping := &pending{done: make(chan struct{}, 1), reply: noFields{}}
 		c.put(ping, commandPing.code, []byte{formFixArr})
 	}
-	c.ticker.Reset(c.tick())
+	c.ticker.Reset(max(min(due, c.tick()), tickMin))
 	c.mu.Unlock()
 	if isDead {
 		c.end(errSilent)
 	}
+}
+
+// due returns the time until a ping is due or, if one is open, until its reply is. The caller holds
+// mu.
+func (c *connection) due() time.Duration {
+	now, heard := c.now(), c.heard.Load()
+	if heard > c.askedAt {
+		c.askedAt = 0
+	}
+	switch {
+	case c.askedAt != 0:
+		return c.options.silence() - time.Duration(now-c.askedAt)
+	case len(c.open) > 0:
+		return c.options.silence() - time.Duration(now-max(heard, c.busySince))
+	}
+	return c.idle()/2 - time.Duration(now-heard)
 }
 
 // noFields is the reply to ping: an empty array.
