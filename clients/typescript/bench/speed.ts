@@ -30,47 +30,49 @@ function load<A>(name: string, command: Command<A, unknown>, a: A, call: Load["c
   return { name, frame, call };
 }
 
-/** Sends `depth` frames at a time over, and counts replies. */
+/** Keeps `depth` frames on their way for so long, and counts replies. */
 async function raw(socket: Socket, frame: (id: number) => Buffer, depth: number, ms: number) {
-  const one = frame(1_000_000);
-  const many = Buffer.concat(Array.from({ length: depth }, () => one));
+  const frames = Array.from({ length: depth }, (_, i) => frame(1_000_000 + i));
+  const end = performance.now() + ms;
   let replies = 0;
-  let held = 0;
-  let skip = 0;
+  let sent = 0;
   let head = 0;
-  let isOver = false;
+  let held = 0;
+  let rest = 0;
+  const send = (count: number) => {
+    // Frames go round, so an id comes again only when its reply has come, if replies are in order.
+    const batch = Array.from({ length: count }, (_, i) => frames[(sent + i) % depth]!);
+    sent += count;
+    socket.write(count === 1 ? batch[0]! : Buffer.concat(batch));
+  };
   await new Promise<void>((resolve) => {
-    const end = performance.now() + ms;
     const onData = (bytes: Buffer) => {
-      let done = 0;
+      const before = replies;
       for (let at = 0; at < bytes.length; ) {
-        if (skip > 0) {
-          const step = Math.min(skip, bytes.length - at);
+        if (rest > 0) {
+          const step = Math.min(rest, bytes.length - at);
           at += step;
-          skip -= step;
-          if (skip === 0) done++;
+          rest -= step;
+          if (rest === 0) replies++;
+        } else if (held === 0 && bytes.length - at >= 4) {
+          rest = bytes.readUInt32BE(at);
+          at += 4;
         } else {
           head = head * 256 + bytes[at++]!;
-          if (++held === 4) {
-            skip = head;
-            held = head = 0;
-          }
+          if (++held < 4) continue;
+          rest = head;
+          held = head = 0;
         }
       }
-      replies += done;
-      open -= done;
-      if (performance.now() > end) isOver = true;
-      if (!isOver && done > 0) {
-        open += done;
-        socket.write(done === depth ? many : many.subarray(0, done * one.length));
-      } else if (open === 0) {
+      if (performance.now() < end) {
+        if (replies > before) send(replies - before);
+      } else if (replies === sent) {
         socket.off("data", onData);
         resolve();
       }
     };
-    let open = depth;
     socket.on("data", onData);
-    socket.write(many);
+    send(depth);
   });
   return replies;
 }

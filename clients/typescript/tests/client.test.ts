@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -70,6 +71,36 @@ test("a connection for each shard, and each key goes to that of its own", async 
   });
 });
 
+test("keys go to the connections of their shards, as the vectors say", async () => {
+  const shards = new Map<Socket, number>();
+  const seen = new Map<string, number>();
+  const fake = await new Fake(
+    (_, __, socket, r) => {
+      r.array();
+      seen.set(r.string(), shards.get(socket)!);
+      return [200, LISTED];
+    },
+    (id, a, socket) => {
+      const shard = (a[2] as number | null) ?? 2;
+      shards.set(socket, shard);
+      return frame(id, 200, helloBody({ shards: 4, hash_seed: 42, shard }));
+    },
+  ).listen();
+  const keys = vectors().slots.filter(({ seed }) => seed === 42);
+  assert.ok(keys.length >= 3);
+  for (const connections of [2, 4, 8]) {
+    await withClient({ addresses: fake.address, connections }, async (client) => {
+      for (const { key, shard_of_4 } of keys) {
+        await client.list({ userId: key });
+        // With fewer connections than shards, several shards share one.
+        const isOn = seen.get(key)! % connections === shard_of_4 % connections;
+        assert.ok(isOn, `${key}: shard ${seen.get(key)} of ${connections} connections`);
+      }
+    });
+  }
+  fake.close();
+});
+
 test("options choose the number of connections", async () => {
   for (const [connections, expected] of [[1, 1], [2, 2], [4, 4], [6, 4], [8, 8]] as const) {
     let count = 0;
@@ -133,12 +164,14 @@ test("a late reply to a call that is over does no harm", async () => {
     setTimeout(() => socket.write(frame(id, 200, LISTED)), 100);
     return undefined;
   }).listen();
-  await withClient({ addresses: fake.address }, async (client) => {
+  let ends = 0;
+  const hooks = { onDisconnect: () => void ends++ };
+  await withClient({ addresses: fake.address, hooks }, async (client) => {
     const error = await rejection(client.list({ userId: "u" }, { timeoutMs: 30 }));
     assert.ok(error instanceof DeadlineError);
     await sleep(120);
     assert.deepEqual(await client.list({ userId: "u" }), { items: [], nextCursor: null });
-    assert.equal(fake.sockets.size, 1, "the connection is still the same");
+    assert.equal(ends, 0, "the connection is still the same");
   });
   fake.close();
 });

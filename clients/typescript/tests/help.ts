@@ -156,11 +156,16 @@ export function camelKeys(value: any): any {
   return Object.fromEntries(Object.entries(value).map(([key, of]) => [camel(key), camelKeys(of)]));
 }
 
-/** What a fake server does with a request: `undefined` sends no reply. */
-export type Answer = (command: number, id: number, socket: Socket) => [number, unknown] | undefined;
+/** What a fake server does with a request, whose arguments `r` reads: `undefined` is no reply. */
+export type Answer = (
+  command: number,
+  id: number,
+  socket: Socket,
+  r: Reader,
+) => [number, unknown] | undefined;
 
 /** What a fake server replies to `hello` with these arguments. */
-export type Hello = (id: number, a: unknown[]) => Buffer;
+export type Hello = (id: number, a: unknown[], socket: Socket) => Buffer;
 
 /** Reads nil, a string or an integer: what `hello` has. */
 function readAny(r: Reader): unknown {
@@ -189,11 +194,11 @@ export class Fake {
           const id = r.integer();
           const command = r.integer();
           held = held.subarray(end);
-          if (command === 1) socket.write(hello(id, r.list(readAny)));
+          if (command === 1) socket.write(hello(id, r.list(readAny), socket));
           else if (command === 2) socket.write(frame(id, 200, []));
           else {
             this.asked.push(command);
-            const reply = answer(command, id, socket);
+            const reply = answer(command, id, socket, r);
             if (reply !== undefined) socket.write(frame(id, reply[0], reply[1]));
           }
         }

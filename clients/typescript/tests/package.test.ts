@@ -132,6 +132,18 @@ test("the server of the helper serves, and its directory goes with it", async ()
   assert.throws(() => readFileSync(path), /ENOENT/);
 });
 
+test("await using closes a client, and stops a server", async () => {
+  let address = "";
+  {
+    await using own = await startServer({ args: ["--shards", "1"] });
+    await using client = await connect({ addresses: own.tcp });
+    await using watch = client.watch();
+    await watch.ready();
+    address = own.tcp;
+  }
+  await assert.rejects(connect({ addresses: address, connectTimeoutMs: 500 }));
+});
+
 test("a server that does not start is an error with what it said", async () => {
   await assert.rejects(startServer({ program: "/no/such/program" }), /did not start.*ENOENT/s);
   await assert.rejects(startServer({ args: ["--shards", "0"] }), /ended with/);
