@@ -2,19 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Optional
+from dataclasses import dataclass
+from typing import Iterable
 
-from schema import Command, Field, Record, Schema, bounds, pascal, wrapped
+from lang_python_records import (
+    HEAD,
+    INDENT,
+    call_lines,
+    docstring,
+    records,
+    reply_name,
+    sent_value,
+    sentence,
+    snake,
+    write_type,
+)
+from schema import Command, Field, Schema, bounds, pascal, wrapped
 
 PACKAGE = "src/chatshard/_generated"
-HEAD = "# Generated from docs/reference/protocol.json by clients/generate. Do not edit.\n"
 WORDS = ("import",)  # names of commands that are words of Python
-PYTHON = {"string": "str", "integer": "int", "boolean": "bool"}
-FLAGS = ("bool", "flag")
-# The limits that follow this one, and all behind the limits in `hello`, may be missing.
-GROWN = ("limits", "hello")
-EVENT = "Event"
-INDENT = "    "
+
+
+@dataclass(frozen=True)
+class Iterated:
+    """A method that iterates over the pages of a command."""
+
+    name: str
+    about: str
+    item: str
+    # The argument that says where a page begins, its type, and where the next page does.
+    place: str = "cursor"
+    place_type: str = "str"
+    next: str = "reply.next_cursor"
+    items: str = "reply.items"
+
+
+ITERATED = {
+    "list": Iterated("each_row", "All rows of a user's list.", "Row"),
+    "conversations": Iterated(
+        "each_conversation", "All conversations of a user that pass the filters.", "Conversation"
+    ),
+    "members": Iterated("each_member", "All members of a chat, in join order.", "Member"),
+    "export": Iterated(
+        "export_pages",
+        "All chats and members, page by page, as `import_` takes them.",
+        "ExportReply",
+        items="(reply,)",
+    ),
+    "sync": Iterated(
+        "sync_pages",
+        "What changed in a user's list, page by page, until there is no more. Take the items of a "
+        "page, and keep `Since(reply.log, reply.version)` with them: the next `sync_pages` "
+        "continues there. If `reply.reset` is true, forget all rows first.",
+        "SyncReply",
+        "since",
+        "r.Since",
+        "r.Since(reply.log, reply.version) if reply.more else None",
+        "(reply,)",
+    ),
+}
 
 
 def files(schema: Schema) -> dict[str, str]:
@@ -40,25 +86,18 @@ def method_name(command: Command) -> str:
     return command.name + "_" if command.name in WORDS else command.name
 
 
-def reply_name(command: Command) -> Optional[str]:
-    """The class of a reply; None if it has no fields."""
-    if command.name == "watch":
-        return EVENT
-    return pascal(command.name) + "Reply" if command.reply else None
-
-
-def has_reply(command: Command) -> bool:
-    """Whether a class is made for the reply."""
-    is_read = command.is_called or command.name in ("hello", "watch")
-    return is_read and reply_name(command) is not None
-
-
 # Constants
 
 
 def protocol(schema: Schema) -> str:
-    lines = [HEAD + '"""Constants of the protocol."""', "", "from __future__ import annotations", ""]
-    lines += ["import enum", "from typing import Dict", ""]
+    lines = [HEAD + '"""Constants of the protocol."""', ""]
+    lines += [
+        "from __future__ import annotations",
+        "",
+        "import enum",
+        "from typing import Dict",
+        "",
+    ]
     lines += [f"PROTOCOL = {schema.protocol}", '"""The version of the protocol."""', ""]
     lines += ["# What is known of a request, by the status of its error."]
     lines += ["ERRORS: Dict[int, str] = {"]
@@ -73,12 +112,12 @@ def protocol(schema: Schema) -> str:
     for op, about in schema.watch_ops.items():
         lines.append(f'    {op.upper()} = "{op}"')
         lines += docstring(about, INDENT)
-    lines += ["", "", "OPS = frozenset((" ]
+    lines += ["", "", "OPS = frozenset(("]
     lines += [f"    Op.{op.upper()}," for op in schema.watch_ops]
     lines += ["))", ""]
     for name, title in (("type", "ChatType"), ("status", "ChatStatus")):
         about = schema.types[name]["about"]
-        lines += ["", f"class {title}(enum.IntEnum):"] + docstring(about, INDENT) + [""]
+        lines += ["", f"class {title}(enum.IntEnum):", *docstring(about, INDENT), ""]
         lines += [f"    {word.upper()} = {number}" for number, word in numbered(about)]
         lines.append("")
     return "\n".join(lines)
@@ -91,278 +130,28 @@ def numbered(about: str) -> Iterable[tuple[int, str]]:
         yield int(number), word
 
 
-def docstring(text: str, indent: str) -> list[str]:
-    """A docstring in lines of at most 100 columns."""
-    text = " ".join(text.split()).replace("\\", "\\\\")
-    if len(text) + len(indent) + 6 <= 100:
-        return [f'{indent}"""{text}"""']
-    lines = wrapped('"""' + text, indent)
-    if len(lines[-1]) + 3 > 100:
-        return lines + [indent + '"""']
-    return lines[:-1] + [lines[-1] + '"""']
-
-
-# Types
-
-
-def base_type(schema: Schema, name: str) -> str:
-    if name in FLAGS:
-        return "bool"
-    return pascal(name) if schema.is_record(name) else PYTHON[schema.types[name]["wire"]]
-
-
-def read_type(schema: Schema, field: Field, is_optional: bool) -> str:
-    """The type of a field of a record or a reply."""
-    name = base_type(schema, field.item)
-    name = f"Tuple[{name}, ...]" if field.is_list else name
-    return f"Optional[{name}]" if is_optional else name
-
-
-def write_type(schema: Schema, field: Field) -> str:
-    """The type of an argument."""
-    name = base_type(schema, field.item)
-    name = f"Iterable[{name}]" if field.is_list else name
-    return name if field.required else f"Optional[{name}]"
-
-
-# Records
-
-
-def sent_records(schema: Schema) -> set[str]:
-    """The records that stand in arguments."""
-    called = [field for command in schema.called for field in command.arguments]
-    return {field.item for field in called if schema.is_record(field.item)}
-
-
-def read_fields(schema: Schema) -> list[Field]:
-    """All fields of replies and records that a client reads."""
-    fields = [field for one in schema.records for field in one.fields]
-    return fields + [field for one in schema.commands if has_reply(one) for field in one.reply]
-
-
-def read_in_lists(schema: Schema) -> set[str]:
-    return {field.item for field in read_fields(schema) if field.is_list}
-
-
-def read_alone(schema: Schema) -> set[str]:
-    return {field.item for field in read_fields(schema) if not field.is_list}
-
-
-def known_records(schema: Schema) -> list[Record]:
-    """The records of called commands and of `hello`, those before others that they are part of."""
-    by_name = {record.name: record for record in schema.records}
-    ordered: dict[str, Record] = {}
-
-    def add(field: Field) -> None:
-        if schema.is_record(field.item) and field.item not in ordered:
-            record = by_name[field.item]
-            for inner in record.fields:
-                add(inner)
-            ordered[field.item] = record
-
-    for command in schema.commands:
-        if command.is_called or command.name == "hello":
-            for field in (*command.arguments, *(command.reply or ())):
-                add(field)
-    return list(ordered.values())
-
-
-def records(schema: Schema) -> str:
-    sent = sent_records(schema)
-    lines = [HEAD + '"""The records of the protocol, and the replies of commands."""', ""]
-    lines += ["from __future__ import annotations", "", "from dataclasses import dataclass"]
-    lines += ["from typing import Any, List, Optional, Tuple", "", "from .. import _msgpack as m", ""]
-    titles = [pascal(record.name) for record in known_records(schema)]
-    titles += [reply_name(command) for command in schema.commands if has_reply(command)]
-    lines += ["__all__ = ["] + [f'    "{title}",' for title in sorted(titles)] + ["]", ""]
-    lines += ["_new = object.__new__", "# How to fill a frozen object in one step.", "_set = object.__setattr__"]
-    for record in known_records(schema):
-        title = pascal(record.name)
-        lines += ["", ""] + class_of(schema, title, record.fields, f"A record `{record.name}`.", record.name in sent)
-        if record.name in read_in_lists(schema):
-            lines += ["", ""] + list_reader(schema, title, record)
-        if record.name in read_alone(schema):
-            lines += ["", ""] + reader(schema, title, record.name, record.fields)
-    for command in schema.commands:
-        if has_reply(command):
-            title = reply_name(command)
-            about = f"The reply of `{command.name}`." if title != EVENT else "A change, as `watch` returns it."
-            lines += ["", ""] + class_of(schema, title, command.reply, about, False)
-            lines += ["", ""] + reader(schema, title, command.name, command.reply)
-    return "\n".join(lines) + "\n"
-
-
-def is_optional(field: Field, is_sent: bool) -> bool:
-    return field.nullable or (is_sent and not field.required)
-
-
-def class_of(schema: Schema, title: str, fields: Iterable[Field], about: str, is_sent: bool) -> list[str]:
-    lines = ["@dataclass(frozen=True)", f"class {title}:", f'    """{about}"""', ""]
-    for field in fields:
-        optional = is_optional(field, is_sent)
-        default = " = None" if is_sent and not field.required else ""
-        lines.append(f"    {field.name}: {read_type(schema, field, optional)}{default}")
-        lines += docstring(sentence(field.about), INDENT)
-    if is_sent:
-        values = ", ".join(sent_value(f"self.{field.name}", field, False) for field in fields)
-        lines += ["", "    def _values(self) -> List[Any]:"] + call_lines("return [", values, "]", INDENT * 2)
-    return lines
-
-
-def sentence(text: str) -> str:
-    text = text[:1].upper() + text[1:]
-    return text if text.endswith((".", ":")) else text + "."
-
-
-def call_lines(begin: str, arguments: str, end: str, indent: str, cut: str = "") -> list[str]:
-    """`begin arguments end` on one line, or with the arguments on lines of their own. The lines
-    come without the beginning `cut`."""
-    if len(indent) + len(begin) + len(arguments) + len(end) <= 100:
-        return [f"{indent}{begin}{arguments}{end}"[len(cut) :]]
-    lines = [indent + begin, *wrapped(arguments + ",", indent + INDENT), indent + end]
-    return [line[len(cut) :] for line in lines]
-
-
-def reader(schema: Schema, title: str, name: str, fields: tuple[Field, ...]) -> list[str]:
-    """A function that reads a record or a reply."""
-    lines = [f"def read_{snake(title)}(d: bytes, p: int) -> Tuple[{title}, int]:"]
-    lines += [INDENT + line for line in read_object(schema, title, name, fields)]
-    return lines + [f"{INDENT}return o, p"]
-
-
-def list_reader(schema: Schema, title: str, record: Record) -> list[str]:
-    """A function that reads a list of records, in one loop without a call for each of them."""
-    lines = [f"def read_{record.name}_list(d: bytes, p: int) -> Tuple[Tuple[{title}, ...], int]:"]
-    lines += [f"{INDENT}count, p = m.read_array(d, p)", f"{INDENT}items: List[{title}] = []"]
-    lines.append(f"{INDENT}for _ in range(count):")
-    body = read_object(schema, title, record.name, record.fields)
-    lines += [INDENT * 2 + line for line in [*body, "items.append(o)"]]
-    return lines + [f"{INDENT}return tuple(items), p"]
-
-
-def read_object(schema: Schema, title: str, name: str, fields: tuple[Field, ...]) -> list[str]:
-    """Statements that read an object into `o`, with the frequent forms of values in line."""
-    body: list[str] = []
-    grown = name in GROWN
-    if grown:
-        body += ["count, p = m.read_array(d, p)", f"more = count - {len(fields)}"]
-    elif len(fields) < 16:
-        body += ["more = 0", f"if d[p] == {0x90 | len(fields)}:", "    p += 1", "else:"]
-        body += [f"    more, p = m.read_fields(d, p, {len(fields)})"]
-    else:
-        body += [f"more, p = m.read_fields(d, p, {len(fields)})"]
-    at = 0
-    while at < len(fields):
-        run = flag_run(fields, at)
-        if run > 1 and not grown:
-            body += read_flags(run, at)
-            at += run
-            continue
-        body += read_grown(schema, fields[at], at) if grown else read_field(schema, fields[at], at)
-        at += 1
-    body += ["if more > 0:", "    p = m.skip(d, p, more)", f"o = _new({title})"]
-    values = ", ".join(f'"{field.name}": v{at}' for at, field in enumerate(fields))
-    return body + call_lines('_set(o, "__dict__", {', values, "})", INDENT * 2, INDENT * 2)
-
-
-def snake(title: str) -> str:
-    return "".join("_" + c.lower() if c.isupper() else c for c in title).strip("_")
-
-
-def flag_run(fields: tuple[Field, ...], at: int) -> int:
-    """How many flags that are not nil stand here in a row, at most four."""
-    run = 0
-    while run < 4 and at + run < len(fields):
-        field = fields[at + run]
-        if field.type != "flag" or field.nullable:
-            break
-        run += 1
-    return run
-
-
-def read_flags(run: int, at: int) -> list[str]:
-    names = ", ".join(f"v{at + i}" for i in range(run))
-    return [
-        f"f{at} = m.FLAGS{run}.get(d[p : p + {run}])",
-        f"if f{at} is None:",
-        f"    f{at}, p = m.read_flags(d, p, {run})",
-        "else:",
-        f"    p += {run}",
-        f"{names} = f{at}",
-    ]
-
-
-def read_function(schema: Schema, item: str) -> str:
-    if schema.is_record(item):
-        return f"read_{item}"
-    if item in FLAGS:
-        return f"m.read_{item}"
-    return "m.read_str" if schema.types[item]["wire"] == "string" else "m.read_int"
-
-
-def read_grown(schema: Schema, field: Field, at: int) -> list[str]:
-    """A field that an older server may not have. Then it is zero or empty."""
-    function, zero = read_function(schema, field.item), zero_of(schema, field)
-    return [f"v{at}, p = {function}(d, p) if count > {at} else ({zero}, p)"]
-
-
-def read_field(schema: Schema, field: Field, at: int) -> list[str]:
-    name = f"v{at}"
-    item = field.item
-    function = read_function(schema, item)
-    kind = base_type(schema, item)
-    if field.is_list:
-        if field.nullable:
-            raise ValueError(f"{field.name}: a list that may be nil")
-        if schema.is_record(item):
-            return [f"{name}, p = read_{item}_list(d, p)"]
-        return [f"{name}, p = m.read_list({function}, d, p)"]
-    if field.nullable:
-        return [
-            f"{name}: Optional[{kind}] = None",
-            f"if d[p] == {0xC0}:",
-            "    p += 1",
-            "else:",
-            f"    {name}, p = {function}(d, p)",
-        ]
-    if function == "m.read_int":
-        lines = [f"{name} = d[p]", f"if {name} < 128:", "    p += 1"]
-        if field.type == "time":
-            lines += [f"elif {name} == {0xCF}:", f"    {name} = m.unpack_u64(d, p + 1)[0]", "    p += 9"]
-        return lines + ["else:", f"    {name}, p = {function}(d, p)"]
-    if function == "m.read_str":
-        return [
-            "b = d[p]",
-            "if 160 <= b < 192:",
-            "    e = p + b - 159",
-            f"    {name} = d[p + 1 : e].decode()",
-            "    p = e",
-            "else:",
-            f"    {name}, p = {function}(d, p)",
-        ]
-    return [f"{name}, p = {function}(d, p)"]
-
-
-def zero_of(schema: Schema, field: Field) -> str:
-    if schema.is_record(field.item):
-        return f"read_{field.item}(b\"\\x90\", 0)[0]"
-    return {"str": '""', "int": "0", "bool": "False"}[base_type(schema, field.item)]
-
-
 # Commands and methods
 
 
 def commands(schema: Schema) -> str:
     lines = [HEAD + '"""The commands: their codes, and how to read their replies."""', ""]
-    lines += ["from __future__ import annotations", "", "from .._command import Command, read_empty"]
+    lines += [
+        "from __future__ import annotations",
+        "",
+        "from .._command import Command, read_empty",
+    ]
     lines += ["from .._msgpack import read_nil", "from . import records as r", ""]
     for command in schema.commands:
         if not (command.is_called or command.name in ("hello", "watch")):
             continue
         title = reply_name(command)
-        read = f"r.read_{snake(title)}" if title else ("read_nil" if command.reply is None else "read_empty")
-        key_at = next((at for at, field in enumerate(command.arguments) if field.name == "idempotency_key"), -1)
-        values = f'"{command.name}", {command.code}, {len(command.arguments)}, {command.is_read}, {key_at}, {read}'
+        read = "read_nil" if command.reply is None else "read_empty"
+        read = f"r.read_{snake(title)}" if title else read
+        names = [field.name for field in command.arguments]
+        key_at = names.index("idempotency_key") if command.takes_key else -1
+        values = (
+            f'"{command.name}", {command.code}, {len(names)}, {command.is_read}, {key_at}, {read}'
+        )
         lines += call_lines(f"{command.name.upper()} = Command(", values, ")", "")
     return "\n".join(lines) + "\n"
 
@@ -370,16 +159,77 @@ def commands(schema: Schema) -> str:
 def methods(schema: Schema, is_async: bool) -> str:
     kind = "asyncio" if is_async else "blocking"
     title = "AsyncMethods" if is_async else "BlockingMethods"
+    names = ["Any", "Iterable", "Iterator", "List", "Optional", "TypeVar"]
+    if is_async:
+        names.remove("Iterator")
+    typing = f"from typing import {', '.join(names)}"
     lines = [HEAD + f'"""The methods of the {kind} client, one for each command."""', ""]
-    lines += ["from __future__ import annotations", "", "from typing import Any, Iterable, List, Optional, TypeVar", ""]
-    lines += ["from .._command import Command, flag_value, list_value", "from . import commands as c", "from . import records as r", ""]
-    lines += ['T = TypeVar("T")', "", "", f"class {title}:", f'    """One method for each command. Every error is a `CallError`."""', ""]
+    lines += ["from __future__ import annotations", "", typing, ""]
+    lines += ["from .._command import Command, flag_value, list_value"]
+    lines += ["from ..pages import " + ("AsyncItems, Page" if is_async else "Page, blocking_items")]
+    lines += ["from . import commands as c", "from . import records as r", ""]
+    lines += ['T = TypeVar("T")', "", "", f"class {title}:"]
+    lines += ['    """One method for each command. Every error is a `CallError`."""', ""]
     define = "async def" if is_async else "def"
-    lines += [f"    {define} _call(", "        self,", "        command: Command[T],", "        arguments: List[Any],"]
-    lines += ["        key: Optional[str],", "        timeout: Optional[float],", "    ) -> T:", "        raise NotImplementedError"]
+    lines += [
+        f"    {define} _call(",
+        "        self,",
+        "        command: Command[T],",
+        "        arguments: List[Any],",
+    ]
+    lines += [
+        "        key: Optional[str],",
+        "        timeout: Optional[float],",
+        "    ) -> T:",
+        "        raise NotImplementedError",
+    ]
     for command in schema.called:
-        lines += [""] + method(schema, command, is_async)
+        lines += ["", *method(schema, command, is_async)]
+    for command in schema.called:
+        if command.name in ITERATED:
+            lines += ["", *iterator(schema, command, ITERATED[command.name], is_async)]
     return "\n".join(lines) + "\n"
+
+
+def iterator(schema: Schema, command: Command, how: Iterated, is_async: bool) -> list[str]:
+    """A method that iterates over pages. Only `since` of `sync` is a place to begin at."""
+    indent = INDENT * 2
+    item = f"r.{how.item}"
+    place = how.place_type
+    given = [field for field in command.optional if field.name not in ("cursor", "limit")]
+    returns = f"AsyncItems[{item}, {place}]" if is_async else f"Iterator[{item}]"
+    lines = [f"    def {how.name}(", f"{indent}self,"]
+    lines += [f"{indent}{field.name}: {qualified(schema, field)}," for field in command.required]
+    begun = [field for field in given if field.name == how.place]
+    lines += [f"{indent}{field.name}: {qualified(schema, field)} = None," for field in begun]
+    lines.append(f"{indent}*,")
+    filters = [field for field in given if field not in begun]
+    lines += [f"{indent}{field.name}: {qualified(schema, field)} = None," for field in filters]
+    lines += [f"{indent}page: Optional[int] = None,", f"{indent}timeout: Optional[float] = None,"]
+    lines.append(f"    ) -> {returns}:")
+    lines += [*wrapped('"""' + how.about, indent), "", f"{indent}Args:"]
+    for field in (*command.required, *begun, *filters):
+        lines += argument_docs(field)
+    (limit,) = [field for field in command.arguments if field.name == "limit"]
+    lines += hanging(f"page: Items of one page. {bounds(limit)}".strip(), indent + INDENT)
+    lines += hanging("timeout: Seconds for each page; absent: the client's.", indent + INDENT)
+    lines += [f'{indent}"""', ""]
+    define, wait = ("async def", "await ") if is_async else ("def", "")
+    passed = [field.name for field in command.required]
+    passed += [f"{field.name}={field.name}" for field in filters]
+    passed += [f"{how.place}=place", "limit=page", "timeout=timeout"]
+    lines += [f"{indent}{define} fetch(place: Optional[{place}]) -> Page[{item}, {place}]:"]
+    call = f"reply = {wait}self.{method_name(command)}("
+    lines += call_lines(call, ", ".join(passed), ")", indent + INDENT)
+    lines += [f"{indent}    return {how.items}, {how.next}", ""]
+    begin = f", {how.place}" if begun else ""
+    made = "AsyncItems" if is_async else "blocking_items"
+    return [*lines, f"{indent}return {made}(fetch{begin})"]
+
+
+def argument_docs(field: Field) -> list[str]:
+    text = f"{field.name}: {sentence(field.about)} {bounds(field)}"
+    return hanging(text.strip(), INDENT * 3)
 
 
 def method(schema: Schema, command: Command, is_async: bool) -> list[str]:
@@ -390,7 +240,9 @@ def method(schema: Schema, command: Command, is_async: bool) -> list[str]:
     lines = [f"    {define} {method_name(command)}(", f"{indent}self,"]
     lines += [f"{indent}{field.name}: {qualified(schema, field)}," for field in command.required]
     lines.append(f"{indent}*,")
-    lines += [f"{indent}{field.name}: {qualified(schema, field)} = None," for field in command.optional]
+    lines += [
+        f"{indent}{field.name}: {qualified(schema, field)} = None," for field in command.optional
+    ]
     lines += [f"{indent}timeout: Optional[float] = None,", f"    ) -> {returns}:"]
     lines += method_docs(command)
     names = {}
@@ -399,7 +251,9 @@ def method(schema: Schema, command: Command, is_async: bool) -> list[str]:
         if field.is_list:
             names[field.name] = f"{field.name}_"
             lines.append(f'{indent}{field.name}_ = list_value("{field.name}", {field.name})')
-    values = ", ".join(sent_value(names[field.name], field, True, schema) for field in command.arguments)
+    values = ", ".join(
+        sent_value(names[field.name], field, True, schema) for field in command.arguments
+    )
     wait = "await " if is_async else ""
     call = f"{wait}self._call(c.{command.name.upper()}, "
     key = key_of(command, names)
@@ -408,9 +262,9 @@ def method(schema: Schema, command: Command, is_async: bool) -> list[str]:
         key = "key"
     whole = f"return {call}[{values}], {key}, timeout)"
     if len(indent) + len(whole) <= 100:
-        return lines + [indent + whole]
+        return [*lines, indent + whole]
     lines += call_lines("arguments: List[Any] = [", values, "]", indent)
-    return lines + [f"{indent}return {call}arguments, {key}, timeout)"]
+    return [*lines, f"{indent}return {call}arguments, {key}, timeout)"]
 
 
 def qualified(schema: Schema, field: Field) -> str:
@@ -423,26 +277,18 @@ def qualified(schema: Schema, field: Field) -> str:
 
 def method_docs(command: Command) -> list[str]:
     indent = INDENT * 2
-    lines = wrapped('"""' + sentence(command.about), indent) + ["", f"{indent}Args:"]
+    lines = [*wrapped('"""' + sentence(command.about), indent), "", f"{indent}Args:"]
     for field in command.arguments:
-        text = sentence(field.about) + " " + bounds(field)
-        lines += hanging(f"{field.name}: {text.strip()}", indent + INDENT)
-    lines += hanging("timeout: Seconds for the call with all its repeats; absent: the client's.", indent + INDENT)
-    return lines + [f'{indent}"""']
+        lines += argument_docs(field)
+    text = "timeout: Seconds for the call with all its repeats; absent: the client's."
+    lines += hanging(text, indent + INDENT)
+    return [*lines, f'{indent}"""']
 
 
 def hanging(text: str, indent: str) -> list[str]:
     first, *rest = wrapped(text, indent)
-    return [first] + (wrapped(" ".join(line.strip() for line in rest), indent + INDENT) if rest else [])
-
-
-def sent_value(name: str, field: Field, is_argument: bool, schema: Optional[Schema] = None) -> str:
-    """What goes to the wire for an argument or a field of a record."""
-    if field.item == "flag":
-        return f"flag_value({name})" if is_argument else f"None if {name} is None else int({name})"
-    if is_argument and schema and schema.is_record(field.item) and not field.is_list:
-        return f"{name} and {name}._values()"
-    return name
+    text = " ".join(line.strip() for line in rest)
+    return [first, *wrapped(text, indent + INDENT)]
 
 
 def key_of(command: Command, names: dict[str, str]) -> str:

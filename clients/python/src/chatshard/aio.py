@@ -22,13 +22,13 @@ from ._call import Call
 from ._command import Command
 from ._connection import Failure, Promise, Request
 from ._generated import commands
+from ._generated.async_methods import AsyncMethods
 from ._generated.records import HelloReply
 from ._nodes import Nodes
 from ._options import Options, context_of
 from ._pool import Pool
 from .errors import CallError, Outcome, call_error
 from .hooks import Attempt, Hooks, SafeHooks
-from .pages import AsyncPages
 from .watch import SILENCE_S as WATCH_SILENCE_S
 from .watch import AsyncWatch
 
@@ -40,7 +40,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_keys.seed)
 
 
-class AsyncClient(AsyncPages):
+class AsyncClient(AsyncMethods):
     """A client for asyncio. Use it as a context manager, or call `connect` and `close`.
 
     All tasks of one event loop may share it. Each command of the protocol has a method.

@@ -24,11 +24,11 @@ from typing import Any, Coroutine, Deque, Iterator, List, Optional, Sequence, Ty
 from ._call import Call
 from ._command import Command
 from ._connection import Failure, Promise
+from ._generated.blocking_methods import BlockingMethods
 from ._generated.records import Event, HelloReply
 from .aio import AsyncClient
 from .errors import CallError, Outcome, call_error
 from .hooks import Hooks
-from .pages import BlockingPages
 from .watch import AsyncWatch
 
 T = TypeVar("T")
@@ -228,7 +228,7 @@ def _stop(thread: _Thread, client: AsyncClient) -> None:
         thread.stop()
 
 
-class Client(BlockingPages):
+class Client(BlockingMethods):
     """A blocking client, which any number of threads may share. Use it as a context manager, or
     call `connect` and `close`.
 

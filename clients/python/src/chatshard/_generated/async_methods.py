@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any, Iterable, List, Optional, TypeVar
 
 from .._command import Command, flag_value, list_value
+from ..pages import AsyncItems, Page
 from . import commands as c
 from . import records as r
 
@@ -607,3 +608,122 @@ class AsyncMethods:
         """
         arguments: List[Any] = [chat_id, idempotency_key, if_version]
         return await self._call(c.DISSOLVE, arguments, chat_id, timeout)
+
+    def export_pages(
+        self,
+        *,
+        page: Optional[int] = None,
+        timeout: Optional[float] = None,
+    ) -> AsyncItems[r.ExportReply, str]:
+        """All chats and members, page by page, as `import_` takes them.
+
+        Args:
+            page: Items of one page. 1 to 1000; 1000 if absent.
+            timeout: Seconds for each page; absent: the client's.
+        """
+
+        async def fetch(place: Optional[str]) -> Page[r.ExportReply, str]:
+            reply = await self.export(cursor=place, limit=page, timeout=timeout)
+            return (reply,), reply.next_cursor
+
+        return AsyncItems(fetch)
+
+    def each_row(
+        self,
+        user_id: str,
+        *,
+        page: Optional[int] = None,
+        timeout: Optional[float] = None,
+    ) -> AsyncItems[r.Row, str]:
+        """All rows of a user's list.
+
+        Args:
+            user_id: The user whose rows are listed.
+            page: Items of one page. 1 to 4294967295.
+            timeout: Seconds for each page; absent: the client's.
+        """
+
+        async def fetch(place: Optional[str]) -> Page[r.Row, str]:
+            reply = await self.list(user_id, cursor=place, limit=page, timeout=timeout)
+            return reply.items, reply.next_cursor
+
+        return AsyncItems(fetch)
+
+    def each_conversation(
+        self,
+        user_id: str,
+        *,
+        unread_only: Optional[bool] = None,
+        type: Optional[int] = None,
+        hidden: Optional[bool] = None,
+        active_since: Optional[int] = None,
+        page: Optional[int] = None,
+        timeout: Optional[float] = None,
+    ) -> AsyncItems[r.Conversation, str]:
+        """All conversations of a user that pass the filters.
+
+        Args:
+            user_id: The user whose conversations are listed.
+            unread_only: Only conversations with unread messages or with an unread mark.
+            type: Only conversations of this type.
+            hidden: 1: only hidden conversations; 0: only the others.
+            active_since: Only conversations whose newest message is of this time or later.
+            page: Items of one page. 1 to 200; 50 if absent.
+            timeout: Seconds for each page; absent: the client's.
+        """
+
+        async def fetch(place: Optional[str]) -> Page[r.Conversation, str]:
+            reply = await self.conversations(
+                user_id, unread_only=unread_only, type=type, hidden=hidden,
+                active_since=active_since, cursor=place, limit=page, timeout=timeout,
+            )
+            return reply.items, reply.next_cursor
+
+        return AsyncItems(fetch)
+
+    def sync_pages(
+        self,
+        user_id: str,
+        since: Optional[r.Since] = None,
+        *,
+        page: Optional[int] = None,
+        timeout: Optional[float] = None,
+    ) -> AsyncItems[r.SyncReply, r.Since]:
+        """What changed in a user's list, page by page, until there is no more. Take the items of a
+        page, and keep `Since(reply.log, reply.version)` with them: the next `sync_pages` continues
+        there. If `reply.reset` is true, forget all rows first.
+
+        Args:
+            user_id: The user whose rows are synchronized.
+            since: `log` and `version` of the previous reply. Without it all rows come, like after a
+                reset.
+            page: Items of one page. 1 to 1000; 1000 if absent.
+            timeout: Seconds for each page; absent: the client's.
+        """
+
+        async def fetch(place: Optional[r.Since]) -> Page[r.SyncReply, r.Since]:
+            reply = await self.sync(user_id, since=place, limit=page, timeout=timeout)
+            return (reply,), r.Since(reply.log, reply.version) if reply.more else None
+
+        return AsyncItems(fetch, since)
+
+    def each_member(
+        self,
+        chat_id: str,
+        *,
+        page: Optional[int] = None,
+        timeout: Optional[float] = None,
+    ) -> AsyncItems[r.Member, str]:
+        """All members of a chat, in join order.
+
+        Args:
+            chat_id: The chat's id.
+            page: Items of one page. 1 to 10000; 10000 if absent.
+            timeout: Seconds for each page; absent: the client's.
+        """
+
+        async def fetch(place: Optional[str]) -> Page[r.Member, str]:
+            reply = await self.members(chat_id, cursor=place, limit=page, timeout=timeout)
+            return reply.items, reply.next_cursor
+
+        return AsyncItems(fetch)

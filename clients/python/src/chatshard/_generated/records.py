@@ -62,7 +62,7 @@ _set = object.__setattr__
 
 @dataclass(frozen=True)
 class Limits:
-    """A record `limits`."""
+    """The record `limits`."""
 
     request_bytes: int
     """Largest request frame, in bytes."""
@@ -190,7 +190,7 @@ def read_limits(d: bytes, p: int) -> Tuple[Limits, int]:
 
 @dataclass(frozen=True)
 class LogStats:
-    """A record `log_stats`."""
+    """The record `log_stats`."""
 
     mode: str
     """The mode: `always`, `everysec`, `never`, or `off`."""
@@ -265,7 +265,7 @@ def read_log_stats(d: bytes, p: int) -> Tuple[LogStats, int]:
 
 @dataclass(frozen=True)
 class SnapshotStats:
-    """A record `snapshot_stats`."""
+    """The record `snapshot_stats`."""
 
     last_time: int
     """When the newest snapshot was published, in ms, by this run or an earlier one; 0 without one.
@@ -330,7 +330,7 @@ def read_snapshot_stats(d: bytes, p: int) -> Tuple[SnapshotStats, int]:
 
 @dataclass(frozen=True)
 class ShardStats:
-    """A record `shard_stats`."""
+    """The record `shard_stats`."""
 
     shard: int
     """The shard's number, from 0."""
@@ -412,7 +412,7 @@ def read_shard_stats_list(d: bytes, p: int) -> Tuple[Tuple[ShardStats, ...], int
 
 @dataclass(frozen=True)
 class ChatLine:
-    """A record `chat_line`."""
+    """The record `chat_line`."""
 
     id: str
     """The chat's id."""
@@ -526,7 +526,7 @@ def read_chat_line_list(d: bytes, p: int) -> Tuple[Tuple[ChatLine, ...], int]:
 
 @dataclass(frozen=True)
 class MemberLine:
-    """A record `member_line`."""
+    """The record `member_line`."""
 
     user_id: str
     """The user who is the member."""
@@ -664,7 +664,7 @@ def read_member_line_list(d: bytes, p: int) -> Tuple[Tuple[MemberLine, ...], int
 
 @dataclass(frozen=True)
 class ClusterMember:
-    """A record `cluster_member`."""
+    """The record `cluster_member`."""
 
     member: str
     """Its name among the members."""
@@ -775,7 +775,7 @@ def read_cluster_member_list(d: bytes, p: int) -> Tuple[Tuple[ClusterMember, ...
 
 @dataclass(frozen=True)
 class Row:
-    """A record `row`."""
+    """The record `row`."""
 
     chat_id: str
     """The chat's id again, under the API's second name for it."""
@@ -883,7 +883,7 @@ def read_row(d: bytes, p: int) -> Tuple[Row, int]:
 
 @dataclass(frozen=True)
 class Chat:
-    """A record `chat`."""
+    """The record `chat`."""
 
     id: str
     """The chat's id."""
@@ -978,7 +978,7 @@ def read_chat_list(d: bytes, p: int) -> Tuple[Tuple[Chat, ...], int]:
 
 @dataclass(frozen=True)
 class ReadItem:
-    """A record `read_item`."""
+    """The record `read_item`."""
 
     chat_id: str
     """The chat that the user has read."""
@@ -991,7 +991,7 @@ class ReadItem:
 
 @dataclass(frozen=True)
 class ReadResult:
-    """A record `read_result`."""
+    """The record `read_result`."""
 
     chat_id: str
     """The chat's id."""
@@ -1044,7 +1044,7 @@ def read_read_result_list(d: bytes, p: int) -> Tuple[Tuple[ReadResult, ...], int
 
 @dataclass(frozen=True)
 class Conversation:
-    """A record `conversation`."""
+    """The record `conversation`."""
 
     id: str
     """The chat's id."""
@@ -1187,7 +1187,7 @@ def read_conversation_list(d: bytes, p: int) -> Tuple[Tuple[Conversation, ...], 
 
 @dataclass(frozen=True)
 class UnreadItem:
-    """A record `unread_item`."""
+    """The record `unread_item`."""
 
     user_id: str
     """The user whom the counts are for."""
@@ -1249,7 +1249,7 @@ def read_unread_item_list(d: bytes, p: int) -> Tuple[Tuple[UnreadItem, ...], int
 
 @dataclass(frozen=True)
 class Since:
-    """A record `since`."""
+    """The record `since`."""
 
     log: str
     """The incarnation of the log that the version belongs to; opaque."""
@@ -1262,7 +1262,7 @@ class Since:
 
 @dataclass(frozen=True)
 class SyncItem:
-    """A record `sync_item`."""
+    """The record `sync_item`."""
 
     op: str
     """Whether the row is in the list or left it."""
@@ -1357,7 +1357,7 @@ def read_sync_item_list(d: bytes, p: int) -> Tuple[Tuple[SyncItem, ...], int]:
 
 @dataclass(frozen=True)
 class ExplainFloors:
-    """A record `explain_floors`."""
+    """The record `explain_floors`."""
 
     join: int
     """The newest sequence before the user joined."""
@@ -1404,7 +1404,7 @@ def read_explain_floors(d: bytes, p: int) -> Tuple[ExplainFloors, int]:
 
 @dataclass(frozen=True)
 class Member:
-    """A record `member`."""
+    """The record `member`."""
 
     user_id: str
     """The user who is the member."""
