@@ -8,7 +8,7 @@ import { randomUUID } from "node:crypto";
 
 import { Call, type Dispatcher, type Plan } from "./call.js";
 import type { CallOptions, Command } from "./command.js";
-import { encode } from "./connection.js";
+import { encode, SilenceError } from "./connection.js";
 import { AbortedError, type ChatshardError, ClosedError } from "./errors.js";
 import {
   Commands,
@@ -243,7 +243,7 @@ export class Client extends Commands implements AsyncDisposable {
   #use(pool: Pool): void {
     this.#pool = pool;
     pool.onDead = (error: ChatshardError) => {
-      if (/silent/.test(error.message)) this.#nodes.silent(pool.address);
+      if (error instanceof SilenceError) this.#nodes.silent(pool.address);
       this.#leave(pool, true);
     };
     void pool.fill();

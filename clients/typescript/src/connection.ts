@@ -66,6 +66,9 @@ export function writeFrame(w: Writer, id: number, body: Buffer): void {
   w.bytes.writeUInt32BE(w.length - start - 4, start);
 }
 
+/** The server said nothing for too long. */
+export class SilenceError extends ConnectionError {}
+
 /** An open connection. */
 export class Connection {
   readonly address: Address;
@@ -220,7 +223,7 @@ export class Connection {
     this.#inFlightMax = Math.max(1, limits.inFlight);
     this.#requestMax = limits.requestBytes;
     this.#replyMax = limits.replyBytes;
-    const often = Math.min(1000, timing.silence / 5, limits.idleMs / 8);
+    const often = Math.min(timing.silence / 20, limits.idleMs / 8);
     this.#watchdog = setInterval(() => this.#watch(), often);
     this.#watchdog.unref();
     runHook(() => hooks.onConnect?.({ address: this.address.text, shard: this.hello.shard }));
@@ -349,7 +352,7 @@ export class Connection {
   }
 
   #silent(quiet: number): ConnectionError {
-    return new ConnectionError(`${this.#name}: silent for ${Math.round(quiet)} ms`);
+    return new SilenceError(`${this.#name}: silent for ${Math.round(quiet)} ms`);
   }
 
   get #name(): string {

@@ -396,7 +396,8 @@ test("a silent server gets a ping, and then the call goes elsewhere", async () =
       assert.equal(client.address, `127.0.0.1:${port}`);
       const began = performance.now();
       await client.list({ userId: "u" });
-      assert.ok(performance.now() - began >= 200);
+      const took = performance.now() - began;
+      assert.ok(took >= 200 && took < 1000, `${took} ms`);
       assert.equal(client.address, other.address);
     });
   } finally {
