@@ -1,5 +1,6 @@
 package dev.chatshard.client.bench;
 
+import com.sun.management.OperatingSystemMXBean;
 import dev.chatshard.client.AdvanceArgs;
 import dev.chatshard.client.ChatType;
 import dev.chatshard.client.ChatshardAsyncClient;
@@ -13,6 +14,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.io.UncheckedIOException;
+import java.lang.management.ManagementFactory;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
@@ -24,7 +26,9 @@ import java.util.concurrent.atomic.AtomicInteger;
  * Calls per second of the client beside a raw loop: frames made beforehand on a plain socket, and
  * replies that are only skipped by their length.
  *
- * <p>{@code clients/java/bench/run [SECONDS]}: so long for each figure, 1 s by default.
+ * <p>{@code clients/java/bench/run [SECONDS]}: so long for each figure, 1 s by default. The last
+ * two columns are processor time of this process for a call, in µs. A busy machine changes them
+ * less.
  */
 public final class Speed {
     private static final int ROUNDS = 3;
@@ -55,8 +59,9 @@ public final class Speed {
                 client.create(CreateArgs.of(ChatType.GROUP, "user", List.of("user"))
                         .id("chat" + i)).join();
             }
-            System.out.println("| call | depth | raw, calls/s | client, calls/s | ratio |");
-            System.out.println("|---|---|---|---|---|");
+            System.out.println("| call | depth | raw, calls/s | client, calls/s | ratio"
+                    + " | raw, µs | client, µs |");
+            System.out.println("|---|---|---|---|---|---|---|");
             for (Kind kind : kinds) {
                 for (int depth : new int[] {1, 64}) {
                     compare(server.address(), client, kind, depth, seconds);
@@ -68,15 +73,38 @@ public final class Speed {
     /** Measures both in turn, and takes the best of each. */
     private static void compare(String address, ChatshardAsyncClient client, Kind kind, int depth,
             double seconds) throws Exception {
-        double raw = 0;
-        double ours = 0;
+        Figure raw = new Figure(0, Double.MAX_VALUE);
+        Figure ours = raw;
         for (int round = 0; round < ROUNDS; round++) {
-            raw = Math.max(raw, raw(address, kind.request(), depth, seconds));
-            ours = Math.max(ours, depth == 1
-                    ? oneByOne(client, kind, seconds) : pipelined(client, kind, depth, seconds));
+            raw = raw.better(measured(() -> raw(address, kind.request(), depth, seconds)));
+            ours = ours.better(measured(() -> depth == 1
+                    ? oneByOne(client, kind, seconds) : pipelined(client, kind, depth, seconds)));
         }
-        System.out.printf(Locale.ROOT, "| %s | %d | %.0f | %.0f | %.2f |%n",
-                kind.name(), depth, raw, ours, ours / raw);
+        System.out.printf(Locale.ROOT, "| %s | %d | %.0f | %.0f | %.2f | %.1f | %.1f |%n",
+                kind.name(), depth, raw.rate(), ours.rate(), ours.rate() / raw.rate(),
+                raw.cpu(), ours.cpu());
+    }
+
+    /** Calls per second, and processor time of a call in µs. */
+    private record Figure(double rate, double cpu) {
+        Figure better(Figure other) {
+            return new Figure(Math.max(rate, other.rate), Math.min(cpu, other.cpu));
+        }
+    }
+
+    /** What makes calls for a while, and returns how many. */
+    private interface Run {
+        long calls() throws Exception;
+    }
+
+    private static Figure measured(Run run) throws Exception {
+        OperatingSystemMXBean system = (OperatingSystemMXBean)
+                ManagementFactory.getOperatingSystemMXBean();
+        long cpu = system.getProcessCpuTime();
+        long began = System.nanoTime();
+        long calls = run.calls();
+        double seconds = (System.nanoTime() - began) / 1e9;
+        return new Figure(calls / seconds, (system.getProcessCpuTime() - cpu) / 1e3 / calls);
     }
 
     private static byte[] bytes(Object... parts) {
@@ -92,7 +120,7 @@ public final class Speed {
         return bytes.toByteArray();
     }
 
-    private static double raw(String address, byte[] request, int depth, double seconds)
+    private static long raw(String address, byte[] request, int depth, double seconds)
             throws IOException {
         int colon = address.lastIndexOf(':');
         try (Socket socket = new Socket(address.substring(0, colon),
@@ -112,14 +140,13 @@ public final class Speed {
             out.write(HELLO);
             skip(in, 1);
             long until = System.nanoTime() + (long) (seconds * 1e9);
-            long began = System.nanoTime();
             long calls = 0;
             while (System.nanoTime() < until) {
                 out.write(batch.toByteArray());
                 skip(in, depth);
                 calls += depth;
             }
-            return calls * 1e9 / (System.nanoTime() - began);
+            return calls;
         }
     }
 
@@ -132,25 +159,24 @@ public final class Speed {
         }
     }
 
-    private static double oneByOne(ChatshardAsyncClient client, Kind kind, double seconds) {
-        long began = System.nanoTime();
-        long until = began + (long) (seconds * 1e9);
+    private static long oneByOne(ChatshardAsyncClient client, Kind kind, double seconds) {
+        long until = System.nanoTime() + (long) (seconds * 1e9);
         long calls = 0;
         for (; System.nanoTime() < until; calls++) {
             kind.call().on(client).join();
         }
-        return calls * 1e9 / (System.nanoTime() - began);
+        return calls;
     }
 
-    private static double pipelined(ChatshardAsyncClient client, Kind kind, int depth,
-            double seconds) throws InterruptedException {
-        long began = System.nanoTime();
-        Pipeline pipeline = new Pipeline(client, kind, began + (long) (seconds * 1e9), depth);
+    private static long pipelined(ChatshardAsyncClient client, Kind kind, int depth,
+            double seconds) {
+        long until = System.nanoTime() + (long) (seconds * 1e9);
+        Pipeline pipeline = new Pipeline(client, kind, until, depth);
         for (int i = 0; i < depth; i++) {
             pipeline.next();
         }
         pipeline.done.join();
-        return pipeline.calls.get() * 1e9 / (System.nanoTime() - began);
+        return pipeline.calls.get();
     }
 
     /** Begins a call as soon as another one has its reply. */
