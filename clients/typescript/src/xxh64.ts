@@ -1,80 +1,75 @@
-// xxh64 in 32-bit halves, and the slot of a key. Halves are some ten times as fast as BigInt.
+// xxh64 in 32-bit halves, and the slot of a key. BigInt would take many times as long.
+//
+// A 64-bit number is two elements of a `Uint32Array`, high and low: plain variables would be
+// numbers on the heap. `N` is the one that the functions below change.
 
 import { Buffer } from "node:buffer";
 
-/** A 64-bit number as two unsigned halves. */
-interface Halves {
-  high: number;
-  low: number;
+const N = new Uint32Array(2);
+/** The four lanes of a key of 32 bytes or more. */
+const LANES = new Uint32Array(8);
+
+function set(high: number, low: number): void {
+  N[0] = high;
+  N[1] = low;
 }
 
-const P1: Halves = { high: 0x9e3779b1, low: 0x85ebca87 };
-const P2: Halves = { high: 0xc2b2ae3d, low: 0x27d4eb4f };
-const P3: Halves = { high: 0x165667b1, low: 0x9e3779f9 };
-const P4: Halves = { high: 0x85ebca77, low: 0xc2b2ae63 };
-const P5: Halves = { high: 0x27d4eb2f, low: 0x165667c5 };
-const TWO_32 = 0x1_0000_0000;
-
-// The number that the functions below change.
-let high = 0;
-let low = 0;
-
-function set(to: Halves): void {
-  high = to.high;
-  low = to.low;
+function add(high: number, low: number): void {
+  const before = N[1]!;
+  const sum = (before + low) >>> 0;
+  N[0] = N[0]! + high + (sum < before ? 1 : 0);
+  N[1] = sum;
 }
 
-function add(h: number, l: number): void {
-  const sum = low + l;
-  high = (high + h + (sum >= TWO_32 ? 1 : 0)) >>> 0;
-  low = sum >>> 0;
+function multiply(high: number, low: number): void {
+  // The low halves multiply in parts of 16 bits, so that no product loses bits.
+  const own = N[1]!;
+  const [a, b, c, d] = [own >>> 16, own & 0xffff, low >>> 16, low & 0xffff];
+  const bd = Math.imul(b, d) >>> 0;
+  const middle = (Math.imul(a, d) >>> 0) + (bd >>> 16);
+  const sum = (Math.imul(b, c) >>> 0) + (middle & 0xffff);
+  const carried = Math.imul(a, c) + (middle >>> 16) + (sum >>> 16);
+  N[0] = carried + Math.imul(own, high) + Math.imul(N[0]!, low);
+  N[1] = (sum << 16) | (bd & 0xffff);
 }
 
-function multiply(by: Halves): void {
-  // The low halves multiply in 16-bit parts, so that no product loses bits.
-  const a = low >>> 16;
-  const b = low & 0xffff;
-  const c = by.low >>> 16;
-  const d = by.low & 0xffff;
-  const bd = b * d;
-  const middle = a * d + (bd >>> 16);
-  const sum = b * c + (middle & 0xffff);
-  const carried = a * c + Math.floor(middle / 0x1_0000) + Math.floor(sum / 0x1_0000);
-  high = (carried + Math.imul(low, by.high) + Math.imul(high, by.low)) >>> 0;
-  low = ((sum << 16) | (bd & 0xffff)) >>> 0;
-}
-
+/** Rotates to the left by less than 32 bits. */
 function rotate(count: number): void {
-  const [from, other] = count < 32 ? [high, low] : [low, high];
-  const bits = count & 31;
-  high = ((from << bits) | (other >>> (32 - bits))) >>> 0;
-  low = ((other << bits) | (from >>> (32 - bits))) >>> 0;
+  const [high, low] = [N[0]!, N[1]!];
+  N[0] = (high << count) | (low >>> (32 - count));
+  N[1] = (low << count) | (high >>> (32 - count));
+}
+
+function xor(high: number, low: number): void {
+  N[0]! ^= high;
+  N[1]! ^= low;
 }
 
 function xorShift(count: number): void {
-  if (count >= 32) {
-    low = (low ^ (high >>> (count - 32))) >>> 0;
-    return;
-  }
-  low = (low ^ ((low >>> count) | (high << (32 - count)))) >>> 0;
-  high = (high ^ (high >>> count)) >>> 0;
+  const [high, low] = [N[0]!, N[1]!];
+  if (count >= 32) xor(0, high >>> (count - 32));
+  else xor(high >>> count, (low >>> count) | (high << (32 - count)));
 }
 
-function xor(h: number, l: number): void {
-  high = (high ^ h) >>> 0;
-  low = (low ^ l) >>> 0;
-}
+// The primes of xxh64.
+const times1 = (): void => multiply(0x9e3779b1, 0x85ebca87);
+const times2 = (): void => multiply(0xc2b2ae3d, 0x27d4eb4f);
+const times3 = (): void => multiply(0x165667b1, 0x9e3779f9);
+const times5 = (): void => multiply(0x27d4eb2f, 0x165667c5);
+const plus1 = (): void => add(0x9e3779b1, 0x85ebca87);
+const plus2 = (): void => add(0xc2b2ae3d, 0x27d4eb4f);
+const plus3 = (): void => add(0x165667b1, 0x9e3779f9);
+const plus4 = (): void => add(0x85ebca77, 0xc2b2ae63);
+const plus5 = (): void => add(0x27d4eb2f, 0x165667c5);
+const minus1 = (): void => add(0x61c8864e, 0x7a143579);
 
 /** The change of a lane by eight bytes: add them times P2, rotate, multiply by P1. */
-function round(lane: Halves, h: number, l: number): void {
-  high = h;
-  low = l;
-  multiply(P2);
-  add(lane.high, lane.low);
+function round(laneHigh: number, laneLow: number, high: number, low: number): void {
+  set(high, low);
+  times2();
+  add(laneHigh, laneLow);
   rotate(31);
-  multiply(P1);
-  lane.high = high;
-  lane.low = low;
+  times1();
 }
 
 function read32(bytes: Uint8Array, at: number): number {
@@ -82,111 +77,123 @@ function read32(bytes: Uint8Array, at: number): number {
   return (low | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
 }
 
-function lanes(seed: Halves): Halves[] {
-  const of = (...terms: Halves[]): Halves => {
-    set(seed);
-    for (const term of terms) add(term.high, term.low);
-    return { high, low };
-  };
-  // 2^64 - P1, to subtract P1.
-  const minusP1 = { high: ~P1.high >>> 0, low: (~P1.low + 1) >>> 0 };
-  return [of(P1, P2), of(P2), of(), of(minusP1)];
+function keep(lane: number): void {
+  LANES[lane] = N[0]!;
+  LANES[lane + 1] = N[1]!;
 }
 
-/** Takes all whole stripes of 32 bytes. Returns where they end; the number is what they give. */
-function stripes(bytes: Uint8Array, seed: Halves): number {
-  const four = lanes(seed);
+/** Takes all whole stripes of 32 bytes. Returns where they end. */
+function stripes(bytes: Uint8Array, length: number, seedHigh: number, seedLow: number): number {
+  set(seedHigh, seedLow);
+  keep(4);
+  plus2();
+  keep(2);
+  plus1();
+  keep(0);
+  set(seedHigh, seedLow);
+  minus1();
+  keep(6);
   let at = 0;
-  for (; at + 32 <= bytes.length; at += 32) {
-    for (let i = 0; i < 4; i++) {
-      round(four[i]!, read32(bytes, at + 8 * i + 4), read32(bytes, at + 8 * i));
+  for (; at + 32 <= length; at += 32) {
+    for (let lane = 0; lane < 8; lane += 2) {
+      const word = at + 4 * lane;
+      round(LANES[lane]!, LANES[lane + 1]!, read32(bytes, word + 4), read32(bytes, word));
+      keep(lane);
     }
   }
-  const turned = [1, 7, 12, 18].map((count, i) => {
-    set(four[i]!);
-    rotate(count);
-    return { high, low };
-  });
-  set({ high: 0, low: 0 });
-  for (const lane of turned) add(lane.high, lane.low);
-  for (const lane of four) {
-    const before = { high, low };
-    const merged = { high: 0, low: 0 };
-    round(merged, lane.high, lane.low);
-    set(before);
-    xor(merged.high, merged.low);
-    multiply(P1);
-    add(P4.high, P4.low);
-  }
+  mergeLanes();
   return at;
 }
 
-function hash(bytes: Uint8Array, seed: Halves): void {
+function mergeLanes(): void {
+  let [high, low] = [0, 0];
+  for (const [lane, count] of [[0, 1], [2, 7], [4, 12], [6, 18]] as const) {
+    set(LANES[lane]!, LANES[lane + 1]!);
+    rotate(count);
+    add(high, low);
+    [high, low] = [N[0]!, N[1]!];
+  }
+  for (let lane = 0; lane < 8; lane += 2) {
+    round(0, 0, LANES[lane]!, LANES[lane + 1]!);
+    xor(high, low);
+    times1();
+    plus4();
+    [high, low] = [N[0]!, N[1]!];
+  }
+}
+
+/** Leaves the hash of the first bytes in `N`. */
+function hash(bytes: Uint8Array, length: number, seedHigh: number, seedLow: number): void {
   let at = 0;
-  if (bytes.length >= 32) at = stripes(bytes, seed);
+  if (length >= 32) at = stripes(bytes, length, seedHigh, seedLow);
   else {
-    set(seed);
-    add(P5.high, P5.low);
+    set(seedHigh, seedLow);
+    plus5();
   }
-  add(0, bytes.length);
-  for (; at + 8 <= bytes.length; at += 8) {
-    const before = { high, low };
-    const lane = { high: 0, low: 0 };
-    round(lane, read32(bytes, at + 4), read32(bytes, at));
-    set(before);
-    xor(lane.high, lane.low);
+  add(0, length);
+  for (; at + 8 <= length; at += 8) {
+    const [high, low] = [N[0]!, N[1]!];
+    round(0, 0, read32(bytes, at + 4), read32(bytes, at));
+    xor(high, low);
     rotate(27);
-    multiply(P1);
-    add(P4.high, P4.low);
+    times1();
+    plus4();
   }
-  if (at + 4 <= bytes.length) {
-    const before = { high, low };
-    set({ high: 0, low: read32(bytes, at) });
-    multiply(P1);
-    const word = { high, low };
-    set(before);
-    xor(word.high, word.low);
+  if (at + 4 <= length) {
+    const [high, low] = [N[0]!, N[1]!];
+    set(0, read32(bytes, at));
+    times1();
+    xor(high, low);
     rotate(23);
-    multiply(P2);
-    add(P3.high, P3.low);
+    times2();
+    plus3();
     at += 4;
   }
-  for (; at < bytes.length; at++) {
-    const before = { high, low };
-    set({ high: 0, low: bytes[at]! });
-    multiply(P5);
-    const byte = { high, low };
-    set(before);
-    xor(byte.high, byte.low);
+  for (; at < length; at++) {
+    const [high, low] = [N[0]!, N[1]!];
+    set(0, bytes[at]!);
+    times5();
+    xor(high, low);
     rotate(11);
-    multiply(P1);
+    times1();
   }
   xorShift(33);
-  multiply(P2);
+  times2();
   xorShift(29);
-  multiply(P3);
+  times3();
   xorShift(32);
 }
 
-function halves(seed: bigint): Halves {
-  return { high: Number(seed >> 32n), low: Number(seed & 0xffff_ffffn) };
+function halves(seed: bigint): [number, number] {
+  return [Number(seed >> 32n), Number(seed & 0xffff_ffffn)];
 }
 
 /** xxh64 of the bytes. */
 export function xxh64(bytes: Uint8Array, seed: bigint): bigint {
-  hash(bytes, halves(seed));
-  return (BigInt(high) << 32n) | BigInt(low);
+  hash(bytes, bytes.length, ...halves(seed));
+  return (BigInt(N[0]!) << 32n) | BigInt(N[1]!);
 }
 
 /** Returns what finds the slot of a key, by the `hash_seed` and `slots` of a server. */
 export function slotter(seed: bigint, slots: number): (key: string) => number {
-  const start = halves(seed);
+  const [high, low] = halves(seed);
+  // A longer key is no id: the server rejects it, on any connection.
   const space = Buffer.alloc(512);
-  const wrap = TWO_32 % slots;
+  const wrap = 2 ** 32 % slots;
   return (key) => {
-    // A longer key is no id: the server rejects it, on any connection.
-    const length = space.write(key, "utf8");
-    hash(space.subarray(0, length), start);
-    return ((high % slots) * wrap + (low % slots)) % slots;
+    hash(space, write(space, key), high, low);
+    return ((N[0]! % slots) * wrap + (N[1]! % slots)) % slots;
   };
+}
+
+/** Writes a key as UTF-8; one of ASCII by hand, which is faster. Returns its bytes. */
+function write(space: Buffer, key: string): number {
+  const { length } = key;
+  if (length > 128) return space.write(key, "utf8");
+  for (let i = 0; i < length; i++) {
+    const code = key.charCodeAt(i);
+    if (code >= 0x80) return space.write(key, "utf8");
+    space[i] = code;
+  }
+  return length;
 }
