@@ -28,6 +28,9 @@ final class Connection implements Wire.Owner {
     /** Bytes of requests that wait for the socket, above which further ones wait for a place. */
     private static final int UNSENT_BYTES = 1 << 20;
     private static final int BUFFER = 1 << 16;
+    /** Bounds of the time between two looks for silence, which is how late it is seen. */
+    private static final long SHORTEST_BEAT = TimeUnit.MILLISECONDS.toNanos(5);
+    private static final long LONGEST_BEAT = TimeUnit.MILLISECONDS.toNanos(500);
     /** Longest time between pings of an idle connection, in ms. */
     private static final long IDLE_MS = 1 << 30;
 
@@ -161,15 +164,13 @@ final class Connection implements Wire.Owner {
         return true;
     }
 
-    /** Forgets a request that still waits. Returns whether it did, so that it was not sent. */
-    boolean withdraw(Exchange request) {
+    /** Forgets a request if it still waits. */
+    void withdraw(Exchange request) {
         synchronized (lock) {
-            if (!waiting.remove(request)) {
-                return false;
+            if (waiting.remove(request)) {
+                shared.waitedOne();
             }
         }
-        shared.waitedOne();
-        return true;
     }
 
     private boolean hasPlace() {
@@ -282,10 +283,7 @@ final class Connection implements Wire.Owner {
     }
 
     private void takeError(long id, ChatshardException error) {
-        boolean greeting;
-        synchronized (lock) {
-            greeting = state == State.GREETING;
-        }
+        boolean greeting = state == State.GREETING;
         if (id == 0 || greeting) {
             // Only 401 and errors of hello would meet the next connection too.
             boolean stays = greeting || error.status() == 401;
@@ -343,7 +341,8 @@ final class Connection implements Wire.Owner {
             open = new OpenRequests(places, HELLO_ID);
             wire.frames().limit(limits.replyBytes());
             long idle = TimeUnit.MILLISECONDS.toNanos(Math.min(IDLE_MS, limits.idleMs()));
-            long beat = Math.max(5_000_000, Math.min(silence, idle / 2) / 4);
+            long beat = Math.max(SHORTEST_BEAT,
+                    Math.min(LONGEST_BEAT, Math.min(silence, idle / 2) / 10));
             timer = shared.timer().scheduleWithFixedDelay(
                     () -> beat(idle), beat, beat, TimeUnit.NANOSECONDS);
             quietSince = System.nanoTime();
