@@ -112,18 +112,42 @@ const socket = dial(node.port, "127.0.0.1").setNoDelay(true);
 const hello = load("hello", commands.hello, { client: "bench" }, async () => undefined);
 await raw(socket, hello.frame, 1, 1);
 
-console.log("| load | depth | client, calls/s | loop, calls/s | ratio |");
-console.log("|---|---|---|---|---|");
+/** Calls, and the processor time of this process for them in µs. */
+class Sum {
+  calls = 0;
+  cpu = 0;
+
+  async add(run: () => Promise<number>): Promise<void> {
+    const before = process.cpuUsage();
+    this.calls += await run();
+    const { user, system } = process.cpuUsage(before);
+    this.cpu += user + system;
+  }
+
+  get perSecond(): number {
+    return Math.round(this.calls / SECONDS);
+  }
+
+  /** Processor time of a call in µs. */
+  get each(): string {
+    return (this.cpu / this.calls).toFixed(1);
+  }
+}
+
+const columns = ["load", "depth", "client, calls/s", "loop, calls/s", "ratio"];
+columns.push("client, CPU µs a call", "loop, CPU µs a call");
+console.log(`| ${columns.join(" | ")} |\n|${columns.map(() => "---|").join("")}`);
 const ms = (SECONDS * 1000) / ROUNDS;
 for (const { name, frame, call } of loads) {
   for (const depth of [1, 64]) {
     await client(chatshard, call, depth, 200);
-    let [ours, plain] = [0, 0];
+    const [ours, plain] = [new Sum(), new Sum()];
     for (let i = 0; i < ROUNDS; i++) {
-      plain += (await raw(socket, frame, depth, ms)) / SECONDS;
-      ours += (await client(chatshard, call, depth, ms)) / SECONDS;
+      await plain.add(() => raw(socket, frame, depth, ms));
+      await ours.add(() => client(chatshard, call, depth, ms));
     }
-    const figures = [Math.round(ours), Math.round(plain), (ours / plain).toFixed(2)];
+    const ratio = (ours.calls / plain.calls).toFixed(2);
+    const figures = [ours.perSecond, plain.perSecond, ratio, ours.each, plain.each];
     console.log(`| ${name} | ${depth} | ${figures.join(" | ")} |`);
   }
 }
