@@ -30,6 +30,8 @@ pub enum Planted {
     JournalIndexUnchecked,
     /// The lease of an active counts from the reply to its append, not from the request.
     LeaseFromReply,
+    /// An append that was sent before a read was there confirms the reply to it.
+    ConfirmedBefore,
     /// A standby claims although it did not see that the active is silent.
     ClaimWithoutWait,
     /// A standby claims without asking the other members.

@@ -60,6 +60,7 @@ pub(super) fn connect(args: &JournalArgs) -> Result<EngineClient, Failure> {
         serve: None,
         claim: None,
         member_tls_ca: None,
+        confirms_reads: false,
         trim: TrimLimits::default(),
     };
     engine::connect(&config).map_err(|error| Failure::new(error.to_string()))

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::choices::one_of;
 use super::settings::Merged;
 use super::{ConfigError, integer, path_or_none, read, size};
 use crate::journal::client::EngineClient;
@@ -33,6 +34,8 @@ pub struct JournalConfig {
     pub claim: Option<Duration>,
     /// The authority that signed the certificates of the members' doors; `None`: the system's.
     pub member_tls_ca: Option<PathBuf>,
+    /// Whether replies of the active wait until the journal confirms that it still is the active.
+    pub confirms_reads: bool,
     /// How much of the journal the engine keeps.
     pub trim: TrimLimits,
 }
@@ -85,14 +88,18 @@ const COPIES_MAX: u64 = 32;
 /// Least bytes of a journal that the engine may be told to keep.
 const JOURNAL_BYTES_MIN: u64 = 4096;
 
+/// Whether replies wait for appends, by the value of `reads`.
+const READS: [(&str, bool); 2] = [("lease", false), ("confirmed", true)];
+
 /// The settings that are of no use without a journal, besides the files below.
-const OTHERS: [&str; 11] = [
+const OTHERS: [&str; 12] = [
     "member",
     "advertise",
     "advertise_admin",
     "beat_ms",
     "serve_ms",
     "claim_ms",
+    "reads",
     "member_tls_ca",
     "copies",
     "copies_min",
@@ -180,6 +187,7 @@ pub(super) fn journal(merged: &Merged) -> Result<Option<JournalConfig>, ConfigEr
         serve: merged.get("serve_ms", milliseconds)?,
         claim: merged.get("claim_ms", milliseconds)?,
         member_tls_ca: path("member_tls_ca")?,
+        confirms_reads: merged.get("reads", |text| one_of(text, &READS))?,
         trim,
     }))
 }

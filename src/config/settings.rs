@@ -191,6 +191,10 @@ settings! {
     /// Milliseconds of silence after which a standby takes over; fits the engine if absent
     #[arg(value_name = "MS")]
     claim_ms = "";
+    /// When the active replies to a read: while its lease lasts, or after the journal confirms that it
+    /// still is the active
+    #[arg(value_parser = ["lease", "confirmed"])]
+    reads = "lease";
     /// PEM file of the authority that signed the certificates of the members' doors; the system's
     /// roots if absent
     #[arg(value_name = "FILE")]

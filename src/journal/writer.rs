@@ -35,7 +35,9 @@ use bytes::Bytes;
 use snapshot::{Batch, Lsn, Planted, is_planted};
 
 use super::accepted_heads::EntryHead;
-use super::engine::{Condition, EngineProfile, EngineReply, EngineRequest, StoredEntry};
+use super::engine::{
+    Condition, EngineProfile, EngineReply, EngineRequest, LeaseTimes, StoredEntry,
+};
 use super::entry::{
     ClaimFacts, ControlBody, ENTRY_HEADER_BYTES, EntryError, EntryHeader, EntryKind, JournalEntry,
     SealedEntry,
@@ -514,6 +516,12 @@ impl JournalWriter {
             Phase::Ended(end) => Some(end),
             Phase::Idle | Phase::Sending(_) => None,
         }
+    }
+
+    /// The times of the lease.
+    #[must_use]
+    pub fn times(&self) -> LeaseTimes {
+        self.profile.times
     }
 
     /// Epoch of the claim.

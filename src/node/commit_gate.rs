@@ -1,29 +1,29 @@
-//! Holds replies back until the log has the records that they depend on.
+//! Holds replies back until the log has the records that they depend on, or until an append is
+//! accepted that confirms them.
 //!
 //! Invariants:
-//! - An item leaves only after the log has reached the LSN that the item waits for.
+//! - An item leaves only after what it waits for is reached: an LSN of the log, or an append.
 //! - Items leave in the order in which they came.
 
 use std::collections::VecDeque;
 
 use snapshot::Lsn;
 
-/// Items that wait for the log, each with the LSN that it waits for.
+/// Items that wait, each with what it waits for.
 #[derive(Debug)]
-pub struct CommitGate<T> {
-    held: VecDeque<(Lsn, T)>,
+pub struct CommitGate<T, U = Lsn> {
+    held: VecDeque<(U, T)>,
 }
 
-impl<T> Default for CommitGate<T> {
+impl<T, U> Default for CommitGate<T, U> {
     fn default() -> Self {
         Self { held: VecDeque::new() }
     }
 }
 
-impl<T> CommitGate<T> {
-    /// Holds an item until the log has reached `until`. Later calls have an equal or higher
-    /// `until`.
-    pub fn hold(&mut self, until: Lsn, held: T) {
+impl<T, U: PartialOrd + Copy> CommitGate<T, U> {
+    /// Holds an item until `until` is reached, and until all items before it have left.
+    pub fn hold(&mut self, until: U, held: T) {
         self.held.push_back((until, held));
     }
 
@@ -32,12 +32,12 @@ impl<T> CommitGate<T> {
         self.held.is_empty()
     }
 
-    /// Takes out the next item if the log, which has reached `reached`, is far enough for it.
-    pub fn release(&mut self, reached: Lsn) -> Option<T> {
+    /// Takes out the next item if what is reached is enough for it.
+    pub fn release(&mut self, reached: U) -> Option<T> {
         self.held.pop_front_if(|(until, _)| *until <= reached).map(|(_, held)| held)
     }
 
-    /// Takes out the next item although the log has not reached it: the log is stuck, so the
+    /// Takes out the next item although what it waits for is not reached: the log is stuck, so the
     /// outcome is unknown.
     pub fn give_up(&mut self) -> Option<T> {
         self.held.pop_front().map(|(_, held)| held)

@@ -8,7 +8,8 @@
 //!   follow.
 //! - One entry is under way. The same bytes are sent until the writer knows what became of them; no
 //!   batch is skipped.
-//! - A beat is appended only if every core had a turn since the one before.
+//! - A beat is appended only if every core had a turn since the one before. Beats for replies that
+//!   wait for an append are many, so for them it is enough if every core had one lately.
 //! - A release of a handover follows on the replies to all requests that were let in.
 
 use std::io;
@@ -69,6 +70,8 @@ pub struct JournalSink<D: Disk> {
     /// When the writer took the newest batch.
     taken_at: Instant,
     turns: CoreTurns,
+    /// When every core was last seen to have had a turn.
+    turned_at: Duration,
     trimming: Trimming,
     /// The handover under way.
     handover: Option<Handover>,
@@ -96,6 +99,7 @@ impl<D: Disk> JournalSink<D> {
         let (offered, turns) = (Offered::New, CoreTurns::default());
         let patience = patience.min(PATIENCE_MAX);
         let (handover, leave_at, is_cut_off) = (None, Duration::ZERO, false);
+        let turned_at = node.clock.boot();
         Self {
             node,
             member,
@@ -105,6 +109,7 @@ impl<D: Disk> JournalSink<D> {
             offered,
             taken_at: Instant::now(),
             turns,
+            turned_at,
             trimming,
             handover,
             leave_at,
@@ -131,6 +136,9 @@ impl<D: Disk> JournalSink<D> {
                 self.port.send(id, request);
             }
             if self.writer.is_idle() {
+                if self.member.confirmations.accept_all() {
+                    self.node.log.wake_shards();
+                }
                 return Ok(());
             }
             if let Some(end) = self.writer.ended().cloned() {
@@ -144,6 +152,7 @@ impl<D: Disk> JournalSink<D> {
                     continue;
                 }
                 self.wake_watchers();
+                self.give_up_waiting();
                 return Err(SinkError::Pending);
             };
             let now = self.now();
@@ -171,6 +180,13 @@ impl<D: Disk> JournalSink<D> {
         self.is_cut_off = is_cut_off;
     }
 
+    /// Lets the cores give up replies that wait for an append, if the engine gives no word for long.
+    fn give_up_waiting(&self) {
+        if self.writer.is_stalled(self.now()) && self.member.confirmations.set_silent() {
+            self.node.log.wake_shards();
+        }
+    }
+
     /// Like [`JournalSink::drive`], for a batch: without a word for long it is refused, and offered
     /// again.
     fn drive_batch(&mut self) -> Result<(), SinkError> {
@@ -188,7 +204,10 @@ impl<D: Disk> JournalSink<D> {
         while self.offered == Offered::New {
             self.drive_batch()?;
             match self.writer.append(self.time_ms(), batch) {
-                Ok(()) => (self.offered, self.taken_at) = (Offered::Sent, Instant::now()),
+                Ok(()) => {
+                    self.member.confirmations.begin();
+                    (self.offered, self.taken_at) = (Offered::Sent, Instant::now());
+                }
                 Err(NotTaken::Busy) => {}
                 Err(error @ (NotTaken::NotActive | NotTaken::Entry(_))) => {
                     self.member.set_role(MemberRole::Demoted);
@@ -271,6 +290,23 @@ impl<D: Disk> JournalSink<D> {
                 self.drive()
             }
         }
+    }
+
+    /// Whether a beat is due, because nothing was sent for long or because a reply waits for an
+    /// append, and whether the cores have turns.
+    fn is_beat_due(&mut self, now: Duration) -> bool {
+        let is_wanted = self.writer.is_idle() && self.member.confirmations.lack_one();
+        let is_silent = self.writer.is_beat_due(now);
+        if !is_wanted && !is_silent {
+            return false;
+        }
+        let (times, since) = (self.writer.times(), now.saturating_sub(self.turned_at));
+        if (is_silent || since >= times.beat) && self.turns.all_had(&self.node) {
+            self.turns.reset();
+            self.turned_at = now;
+            return true;
+        }
+        is_wanted && since < times.serve
     }
 
     /// Raises the journal's format once all members read a newer one.
@@ -356,17 +392,17 @@ impl<D: Disk> Sink for JournalSink<D> {
         self.leave_for_disk(now);
         self.hand_over()?;
         self.raise_format()?;
-        if self.writer.is_beat_due(self.now()) && self.turns.all_had(&self.node) {
-            self.turns.reset();
+        if self.is_beat_due(self.now()) {
             let taken = self.writer.control(self.time_ms(), &ControlBody::Beat);
             debug_assert!(taken.is_ok(), "nothing is under way: {taken:?}");
+            self.member.confirmations.begin();
             self.drive()?;
         }
         Ok(())
     }
 
     fn idle_in(&self) -> Option<Duration> {
-        if self.handover.is_some() {
+        if self.handover.is_some() || self.member.confirmations.lack_one() {
             return Some(Duration::from_millis(1));
         }
         let now = self.now();

@@ -131,6 +131,8 @@ impl LogState {
 #[derive(Debug, Default)]
 pub(super) struct Orders {
     pub(super) sync_now: bool,
+    /// A turn, although no batch waits: a reply waits for an append.
+    pub(super) turn: bool,
     /// Whether the thread must end. Once set, it stays set.
     pub(super) stop: bool,
 }
@@ -148,8 +150,8 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn has_work(&self) -> bool {
-        let Orders { sync_now, stop } = &self.orders;
-        !self.batches.is_empty() || *sync_now || *stop
+        let Orders { sync_now, turn, stop } = &self.orders;
+        !self.batches.is_empty() || *sync_now || *turn || *stop
     }
 }
 
@@ -314,6 +316,14 @@ impl Log {
     pub fn sync_now(&self) {
         self.lock().orders.sync_now = true;
         self.rouse();
+    }
+
+    /// Asks for a turn of the log thread. If it returns true, the caller must call [`Self::rouse`]
+    /// before it waits for anything.
+    pub(super) fn ask_turn(&self) -> bool {
+        let mut queue = self.lock();
+        queue.orders.turn = true;
+        queue.thread_waits
     }
 
     /// Makes the log thread write and sync all queued records, set the end mark, and end.

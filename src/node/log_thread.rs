@@ -293,7 +293,7 @@ impl<S: Sink> LogThread<S> {
     /// The second half of a turn: syncs if a sync is due, and offers batches to `watch`. Returns
     /// whether the thread must end. Then the caller calls [`LogThread::finish`].
     pub fn sync(&mut self, now: Instant) -> bool {
-        let Orders { sync_now, stop } = std::mem::take(&mut self.orders);
+        let Orders { sync_now, stop, .. } = std::mem::take(&mut self.orders);
         self.sync_if_due(sync_now || stop, now);
         self.offer_to_watch();
         stop

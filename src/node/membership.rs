@@ -22,6 +22,7 @@ use snapshot::Lsn;
 
 pub(super) use self::handing_over::HandoverRequest;
 use super::claim_check::ClaimCheck;
+use super::confirmations::Confirmations;
 use super::digest_votes::DigestVotes;
 use super::entry_repair::EntryRepair;
 use super::journal_figures::{JournalFigures, TakeoverWhy};
@@ -118,6 +119,8 @@ pub struct Membership {
     disk_trouble: Mutex<Option<String>>,
     /// Whether there is a reason in `disk_trouble`, for each turn of a core.
     has_bad_disk: AtomicBool,
+    /// Appends that confirm replies.
+    pub(super) confirmations: Confirmations,
     /// Figures for metrics.
     pub figures: Arc<JournalFigures>,
 }
@@ -150,6 +153,7 @@ impl Membership {
             released: AtomicU64::new(0),
             disk_trouble: Mutex::default(),
             has_bad_disk: AtomicBool::new(false),
+            confirmations: Confirmations::default(),
             figures: Arc::default(),
         }
     }
@@ -170,6 +174,12 @@ impl Membership {
     #[must_use]
     pub fn with_claim(self, claim: Duration) -> Self {
         Self { claim, ..self }
+    }
+
+    /// The member, whose replies as the active wait for appends, or do not.
+    #[must_use]
+    pub fn confirming(self, is_on: bool) -> Self {
+        Self { confirmations: Confirmations::new(is_on), ..self }
     }
 
     /// The member, of a program that reads formats up to this one.

@@ -27,6 +27,7 @@
 //! - [`sink`]: what the log's thread writes to
 //! - `journal_keeper`: keeps what a member knows of its journal in the identity file
 //! - [`after_stint`]: what a node does when the thread of its member is over
+//! - [`confirmations`]: appends that show that a node still is the active
 //! - [`membership`]: the role of a member, what it knows of others, and whether doors may route a
 //!   request
 //! - [`standby_reads`]: what a standby replies to, and how old the state is that it replies from
@@ -69,6 +70,7 @@ pub mod buffers;
 pub mod claim_check;
 pub mod clock;
 pub mod commit_gate;
+pub mod confirmations;
 mod core_turns;
 mod digest_votes;
 pub mod entry_repair;

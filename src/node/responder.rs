@@ -132,6 +132,8 @@ pub struct RequestInfo {
 pub struct Responder {
     kind: Kind,
     started: Instant,
+    /// The append that confirms the reply; 0 if the reply waits for none.
+    pub(super) confirmation: u64,
     caller: Caller,
 }
 
@@ -167,12 +169,18 @@ impl Responder {
         replies.begin(bytes);
         let replies = Rc::clone(replies);
         let asking = Asking { replies, request_id, bytes, mark };
-        Self { kind, started, caller: Caller::Connection(asking) }
+        Self { kind, started, confirmation: 0, caller: Caller::Connection(asking) }
     }
 
     /// A responder for a call of another thread or task.
     pub fn of_call(kind: Kind, sender: oneshot::Sender<Outcome>) -> Self {
-        Self { kind, started: Instant::now(), caller: Caller::Call(sender) }
+        let caller = Caller::Call(sender);
+        Self { kind, started: Instant::now(), confirmation: 0, caller }
+    }
+
+    /// The kind of the request.
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Delivers the outcome. Measures a request of a connection. A call is measured by the door
@@ -218,7 +226,7 @@ impl<'a> ReplySplitter<'a> {
     /// Assigns the next `bytes` bytes to `responder`. Drops them if there is none, or if it is the
     /// responder of a call, which has no queue.
     pub(super) fn next(&mut self, responder: Option<Responder>, bytes: usize) {
-        let Some(Responder { kind, started, caller: Caller::Connection(asking) }) = responder
+        let Some(Responder { kind, started, caller: Caller::Connection(asking), .. }) = responder
         else {
             self.end_run();
             self.frames.advance(bytes.min(self.frames.len()));

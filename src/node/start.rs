@@ -86,6 +86,8 @@ pub struct JournalOptions {
     pub names: MemberNames,
     /// How much of the journal the engine keeps.
     pub trim: TrimLimits,
+    /// Whether replies of the active wait until the journal confirms that it still is the active.
+    pub confirms_reads: bool,
     /// The epoch of the stint that this process has handed over last.
     pub handed_over: Option<u64>,
     /// Whether a sync of the disk failed in the life of the node before.
@@ -258,6 +260,7 @@ fn shared(
         let member = Membership::new(store.identity.node_id, journal.names.clone());
         let member = member.with_figures(Arc::clone(&journal.figures));
         let member = member.with_claim(journal.client.profile().times.claim);
+        let member = member.confirming(journal.confirms_reads);
         Arc::new(member.with_space(journal.client.space().clone()))
     });
     let log = Arc::new(Log::new(options.mode, recovered.last, Arc::clone(&mailboxes)));

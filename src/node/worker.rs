@@ -18,6 +18,7 @@
 //!   for all of them at once.
 //! - Each responder gets exactly one outcome.
 
+mod confirming;
 pub mod fast_path;
 mod probing;
 mod requests;
@@ -112,6 +113,8 @@ pub struct Worker {
     shard: Shard,
     router: Router<Responder>,
     commit_gate: CommitGate<Held>,
+    /// Outcomes that wait for an append to be accepted.
+    unconfirmed: CommitGate<(Responder, Outcome), u64>,
     /// Whether this core must wake the log thread for records that it has pushed.
     log_waits: bool,
     node: Arc<NodeInfo>,
@@ -160,6 +163,7 @@ impl Worker {
             shard,
             router: Router::new(shard_id, node.shards, node.hasher, seed),
             commit_gate: CommitGate::default(),
+            unconfirmed: CommitGate::default(),
             log_waits: false,
             out: Output::default(),
             ops: Vec::new(),
@@ -186,7 +190,8 @@ impl Worker {
     }
 
     /// Takes a command, and replies at once if possible. The caller must flush afterwards.
-    fn submit(&mut self, responder: Responder, work: Work) {
+    fn submit(&mut self, mut responder: Responder, work: Work) {
+        self.expect_confirmation(&mut responder);
         if self.router.pending() >= CROSS_CORE_MAX {
             let busy = Error::new(
                 ErrorCode::Busy,
@@ -211,7 +216,7 @@ impl Worker {
                 if let Some((responder, outcome)) =
                     self.router.submit(responder, work, &mut self.ops)
                 {
-                    self.finish(responder, outcome);
+                    self.confirm(responder, outcome);
                 }
                 self.run_ops();
             }
@@ -383,7 +388,7 @@ impl Worker {
     /// Sends the held replies that the log has reached. If the log is stuck, says that outcomes are
     /// unknown.
     fn release(&mut self) {
-        if self.commit_gate.is_empty() {
+        if self.commit_gate.is_empty() && self.unconfirmed.is_empty() {
             return;
         }
         // Set before `reached` is read. So if the log moves after the read, it wakes this core.
@@ -393,7 +398,7 @@ impl Worker {
             match held {
                 Held::Answer(answered) => self.dispatch(answered),
                 Held::Replies(batch) => self.bring(batch),
-                Held::Outcome(responder, outcome) => self.finish(responder, outcome),
+                Held::Outcome(responder, outcome) => self.confirm(responder, outcome),
             }
         }
         let state = self.node.log.state();
@@ -402,6 +407,7 @@ impl Worker {
         {
             self.fail(held, state.why());
         }
+        self.release_confirmed();
         self.note_waits();
     }
 
@@ -414,7 +420,7 @@ impl Worker {
         match held {
             Held::Answer(answered) => fail(answered.to),
             Held::Replies(batch) => batch.iter().for_each(|(to, _)| fail(to)),
-            Held::Outcome(responder, _) => self.finish(responder, Err(Error::not_applied(why))),
+            Held::Outcome(responder, _) => self.fail_outcome(responder, why),
         }
     }
 
@@ -428,11 +434,11 @@ impl Worker {
             return;
         }
         if let Some((responder, outcome)) = self.router.answer(to, answer, &mut self.ops) {
-            match self.promises_outcome(&outcome) {
+            match self.promises_outcome(&responder, &outcome) {
                 true => {
                     self.commit_gate.hold(self.node.log.tail(), Held::Outcome(responder, outcome));
                 }
-                false => self.finish(responder, outcome),
+                false => self.confirm(responder, outcome),
             }
         }
     }
@@ -492,6 +498,7 @@ impl Worker {
     fn is_idle(&self) -> bool {
         self.router.pending() == 0
             && self.commit_gate.is_empty()
+            && self.unconfirmed.is_empty()
             && self.incoming.is_empty()
             && self.mailbox().peers.is_empty()
             && self.own.is_empty()

@@ -62,6 +62,7 @@ pub(super) async fn options(
         client: connect_off_thread(config.clone()).await?,
         names,
         trim: config.trim,
+        confirms_reads: config.confirms_reads,
         handed_over: None,
         disk_failed: false,
         figures: Arc::default(),

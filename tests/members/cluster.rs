@@ -144,6 +144,13 @@ impl Cluster {
         Member::start(config)
     }
 
+    /// Like [`Cluster::member`], with replies that wait for appends.
+    pub fn confirming(&self, number: u32) -> Member {
+        let mut config = self.config(number, &format!("m{number}"));
+        config.journal.as_mut().unwrap().confirms_reads = true;
+        Member::start(config)
+    }
+
     pub fn config(&self, number: u32, name: &str) -> Config {
         let mut config = Config::ephemeral(self.path(&format!("member-{number}")));
         config.shards = ShardCount::new(2).unwrap();
@@ -156,6 +163,7 @@ impl Cluster {
             serve: None,
             claim: None,
             member_tls_ca: None,
+            confirms_reads: false,
             trim: self.trim,
         });
         config

@@ -8,7 +8,7 @@ use snapshot::planted::plant;
 
 use super::handover::hand_over_often;
 use super::world::Fault;
-use super::{bad_disk, clocks, history, lost_end, returns, upgrade};
+use super::{bad_disk, clocks, confirmed, history, lost_end, returns, upgrade};
 
 /// Histories within which a fault must be found.
 const SEEDS: u64 = 60;
@@ -47,6 +47,12 @@ fn a_return_without_comparing() {
 #[test]
 fn a_lease_that_begins_with_the_reply() {
     finds(Planted::LeaseFromReply, &["may reply at once", "was promised"]);
+}
+
+#[test]
+fn a_read_that_an_earlier_append_confirms() {
+    let play = |seed| confirmed::play(seed, true).map(drop);
+    finds_by(play, Planted::ConfirmedBefore, &["was promised"]);
 }
 
 #[test]

@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 use chatshard::client::{ClientOptions, ClusterClient};
 use chatshard::command::{Call, Command, Error, ErrorCode, Kind, Reply};
 use chatshard::journal::entry::{ControlBody, JournalEntry};
-use chatshard::journal::sim::SimFaults;
 use serde_json::{Value, json};
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::cluster::{Cluster, Member, until};
 use super::failover::{advance, create, last_sequence};
 use super::history::Client;
-use super::world::{Asked, Fault, MEMBERS, World};
+use super::world::{Asked, Fault, MEMBERS, World, quiet};
 
 /// Steps between two handovers, about.
 const PAUSE: u64 = 1500;
@@ -68,8 +67,11 @@ fn handovers(world: &World) -> Vec<(String, Option<String>, String)> {
 
 /// Three members on a network without faults, with clients that write, and many handovers.
 pub fn hand_over_often(seed: u64) -> Result<u64, Fault> {
-    let delay = Duration::from_millis(1);
-    let mut world = World::new(seed, SimFaults { delay, ..SimFaults::default() });
+    hand_over_in(quiet(seed))
+}
+
+/// Like [`hand_over_often`], in this world.
+pub fn hand_over_in(mut world: World) -> Result<u64, Fault> {
     let mut clients: Vec<Client> = (0..3).map(Client::new).collect();
     let mut operator = Operator::default();
     for _ in 0..20_000 {

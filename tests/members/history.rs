@@ -72,6 +72,11 @@ impl Client {
         }
     }
 
+    /// Its chat, and the largest sequence that was promised.
+    pub fn promised(&self) -> (&str, u64) {
+        (&self.chat, self.acked)
+    }
+
     /// Sends the next request to a member, or looks for the reply to the last one.
     pub fn turn(&mut self, world: &mut World, at: usize) -> Result<(), Fault> {
         if let Some(open) = &mut self.open {
@@ -233,6 +238,7 @@ pub struct Counts {
 pub fn play(seed: u64) -> Result<Counts, Fault> {
     let mut random = Random::new(seed ^ 0x006d_656d_6265_7273);
     let mut world = World::new(seed, faults(&mut random));
+    world.confirms_reads = seed % 3 == 2;
     let mut clients: Vec<Client> = (0..CHATS).map(Client::new).collect();
     let (mut crowds, mut operator) = (Crowds::default(), Operator::default());
     let mut readers: Vec<Reader> = (0..READERS).map(Reader::new).collect();
@@ -291,7 +297,7 @@ pub fn rest(world: &mut World, clients: &mut [Client], crowds: &Crowds) -> Resul
         world.heal_disk(at);
         world.server.engine.cut(u32::try_from(at).unwrap(), false, false);
         world.server.engine.stall(u32::try_from(at).unwrap(), Duration::ZERO);
-        world.members[at].until = Duration::ZERO;
+        world.wake(at);
     }
     for _ in 0..STEPS_TO_REST {
         world.step()?;

@@ -7,6 +7,7 @@
 //! - `crowds`: chats of many members in these histories, and deliveries that a kill cuts off
 //! - `handover`: the active gives its place away on purpose
 //! - `standby`: a standby as values
+//! - `confirmed`: replies that wait for an append, on machines that stand still with their clocks
 //! - `readers`, `watchers`: clients of standbys in these histories
 //! - `reads`: what a standby replies to
 //! - `clocks`: members whose wall clock is wrong
@@ -35,6 +36,7 @@ mod bad_disk;
 mod broken_engine;
 mod clocks;
 mod cluster;
+mod confirmed;
 mod crowds;
 #[cfg(feature = "journal-etcd")]
 #[path = "../engine/mod.rs"]

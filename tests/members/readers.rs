@@ -34,7 +34,7 @@ impl Promises {
     }
 
     /// The sequence that a chat had at least at this time.
-    fn at(&self, time: Duration, chat: &str) -> u64 {
+    pub fn at(&self, time: Duration, chat: &str) -> u64 {
         let noted = self.0.get(chat).map(Vec::as_slice).unwrap_or_default();
         let until = noted.partition_point(|(at, _)| *at <= time);
         until.checked_sub(1).map_or(0, |last| noted[last].1)

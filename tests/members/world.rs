@@ -52,17 +52,35 @@ const NOBODY: u32 = 99;
 /// Why a seed fails.
 pub type Fault = String;
 
-/// Clock of one member: by how many thousandths it is faster, and how far its wall clock is set.
-#[derive(Clone, Copy, Default)]
+/// Clock of one member: by how many thousandths it is faster, and how far its wall clock is set. It
+/// stands still while its machine does.
+#[derive(Clone, Copy)]
 struct Rate {
     thousandths: i64,
     set_ms: i64,
+    /// For how long it has stood still, but for the newest time.
+    stood: Duration,
+    /// From when to when it stands still, or stood last.
+    still: (Duration, Duration),
+}
+
+impl Rate {
+    const fn new(thousandths: i64, set_ms: i64) -> Self {
+        let zero = Duration::ZERO;
+        Self { thousandths, set_ms, stood: zero, still: (zero, zero) }
+    }
+
+    /// For how long it has stood still up to now.
+    fn stood(&self, now: Duration) -> Duration {
+        let (from, until) = self.still;
+        self.stood + until.min(now).saturating_sub(from)
+    }
 }
 
 thread_local! {
     static NOW: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     static RATES: RefCell<[Rate; MEMBERS]> = const {
-        RefCell::new([Rate { thousandths: 0, set_ms: 0 }; MEMBERS])
+        RefCell::new([Rate::new(0, 0); MEMBERS])
     };
     /// The member whose code runs.
     static RUNNING: Cell<usize> = const { Cell::new(0) };
@@ -80,8 +98,9 @@ pub const TRIM: TrimLimits = TrimLimits {
 
 /// Elapsed time of the member whose code runs, in ms.
 fn boot() -> u64 {
-    let micros = i64::try_from(NOW.get().as_micros()).unwrap();
     let rate = RATES.with_borrow(|rates| rates[RUNNING.get()]);
+    let ran = NOW.get() - rate.stood(NOW.get());
+    let micros = i64::try_from(ran.as_micros()).unwrap();
     5_000_000 + u64::try_from(micros + micros * rate.thousandths / 1000).unwrap() / 1000
 }
 
@@ -121,6 +140,10 @@ pub struct World {
     pub is_probed: bool,
     /// Whether a difference is a fault.
     pub may_differ: bool,
+    /// Whether replies of the active wait for appends.
+    pub confirms_reads: bool,
+    /// Whether two members may take themselves for the active, because clocks stand still.
+    pub may_be_two: bool,
     /// The one member that has this fault.
     pub planted: Option<(usize, Planted)>,
     /// How much of the journal the engine keeps.
@@ -175,9 +198,9 @@ impl World {
     pub fn new(seed: u64, faults: SimFaults) -> Self {
         let mut random = Random::new(seed);
         NOW.set(Duration::ZERO);
-        let rates = [(); MEMBERS].map(|()| Rate {
-            thousandths: i64::try_from(random.below(100)).unwrap() - 50,
-            set_ms: i64::try_from(random.below(4000)).unwrap() - 2000,
+        let rates = [(); MEMBERS].map(|()| {
+            let thousandths = i64::try_from(random.below(100)).unwrap() - 50;
+            Rate::new(thousandths, i64::try_from(random.below(4000)).unwrap() - 2000)
         });
         RATES.set(rates);
         let engine = SimEngine::new(random.draw(), Condition::Checked, 3, SimFaults::default());
@@ -208,6 +231,8 @@ impl World {
             copies: Vec::new(),
             is_probed: true,
             may_differ: false,
+            confirms_reads: false,
+            may_be_two: false,
             planted: None,
             trim: TRIM,
             loses_questions: true,
@@ -395,6 +420,7 @@ impl World {
         let reply: Vec<usize> = (0..MEMBERS).filter(|at| self.may_reply(*at)).collect();
         match reply.len() {
             0 | 1 => Ok(()),
+            _ if self.may_be_two => Ok(()),
             _ => Err(format!(
                 "{:?}: members {reply:?} may reply at once: {:#?}",
                 NOW.get(),
@@ -434,7 +460,8 @@ impl World {
         origin.check(Path::new(DIR), &store.identity).map_err(|error| error.to_string())?;
         self.begun_at_base += u64::from(self.server.engine.trimmed() > 1);
         let member = &self.members[at];
-        let started = Life::start(at, store, member, client, (seed, self.trim));
+        let settings = (seed, self.trim, self.confirms_reads);
+        let started = Life::start(at, store, member, client, settings);
         self.members[at].life = Some(started.map_err(|error| format!("member {at}: {error}"))?);
         Ok(())
     }
@@ -521,6 +548,27 @@ impl World {
         false
     }
 
+    /// Lets the machine of a member stand still, with its clock.
+    pub fn stand_still(&mut self, at: usize, until: Duration) {
+        let now = NOW.get();
+        if self.members[at].until <= now {
+            self.members[at].until = until;
+            RATES.with_borrow_mut(|rates| {
+                rates[at].stood = rates[at].stood(now);
+                rates[at].still = (now, until);
+            });
+        }
+    }
+
+    /// Lets a member that stands still, or is down, go on.
+    pub fn wake(&mut self, at: usize) {
+        self.members[at].until = Duration::ZERO;
+        RATES.with_borrow_mut(|rates| {
+            let still = &mut rates[at].still;
+            still.1 = still.1.min(NOW.get());
+        });
+    }
+
     /// Sets the wall clock of a member so many ms off the right time.
     pub fn set_clock(&self, at: usize, set_ms: i64) {
         RATES.with_borrow_mut(|rates| rates[at].set_ms = set_ms);
@@ -554,6 +602,11 @@ impl World {
         };
         life.is_imaging = life.snapshotter.begin(&life.info).is_none();
     }
+}
+
+/// A world on a network without faults.
+pub fn quiet(seed: u64) -> World {
+    World::new(seed, SimFaults { delay: Duration::from_millis(1), ..SimFaults::default() })
 }
 
 fn genesis() -> chatshard::journal::entry::Genesis {

@@ -44,6 +44,15 @@ impl Membership {
         self.has_begun.store(true, Ordering::SeqCst);
     }
 
+    /// The append that confirms the reply to a request which was read before; 0 if the reply waits
+    /// for none. What a standby replies is no word of an active.
+    pub(in crate::node) fn confirmation_due(&self) -> u64 {
+        match self.has_begun.load(Ordering::SeqCst) {
+            true => self.confirmations.due(),
+            false => 0,
+        }
+    }
+
     /// How old the state of a standby can be, by its own looks at the tail. `None` for other roles,
     /// and while it does not know.
     pub fn state_age(&self, now: Duration) -> Option<Duration> {
@@ -103,7 +112,9 @@ impl Membership {
     pub fn lets_in(&self, now: Duration, stale: Option<Duration>) -> LetsIn {
         match self.role() {
             MemberRole::Active => {
-                match self.lease_left(now).is_zero() || self.hands_over.load(Ordering::SeqCst) {
+                let is_careful =
+                    self.confirmations.is_on() || self.hands_over.load(Ordering::SeqCst);
+                match is_careful || self.lease_left(now).is_zero() {
                     true => LetsIn::Little,
                     false => LetsIn::Everything,
                 }

@@ -7,7 +7,6 @@
 //! Invariants:
 //! - Each core gets every batch of the journal, in order, and applies the records of its slots.
 //! - What every core has applied is in `applied` of its mailbox.
-//! - On a member a page of `export` leaves when the log has all that it shows, like `sync`.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,7 +15,7 @@ use snapshot::{Batch, Lsn, Planted, is_planted};
 
 use super::{LocalWorker, Worker};
 use crate::command::handover::Handover;
-use crate::command::{Error, Kind, Outcome, Reply, ShardCommand};
+use crate::command::{Error, Kind, Outcome, ShardCommand};
 use crate::limits::{LAG_WAIT_MS, LAG_WAITS_MAX};
 use crate::node::membership::MemberRole;
 use crate::node::responder::Responder;
@@ -93,14 +92,10 @@ impl Worker {
         }
     }
 
-    /// Whether an outcome that several shards have answered waits for the log.
-    pub(super) fn promises_outcome(&self, outcome: &Outcome) -> bool {
-        self.node.member.is_some() && matches!(outcome, Ok(Reply::Export(_)))
-    }
-
     /// Sets whether the log wakes this core when it moves.
     pub(super) fn note_waits(&self) {
-        let waits = !self.commit_gate.is_empty() || !self.lagging.is_empty();
+        let is_held = !self.commit_gate.is_empty() || !self.unconfirmed.is_empty();
+        let waits = is_held || !self.lagging.is_empty();
         self.mailbox().set_waits_for_log(waits);
     }
 

@@ -29,7 +29,7 @@ impl Life {
         store: Store<FaultyDisk>,
         of: &SimMember,
         client: EngineClient,
-        (seed, trim): (u64, TrimLimits),
+        (seed, trim, confirms_reads): (u64, TrimLimits, bool),
     ) -> Result<Self, StoreError> {
         let shards = ShardCount::new(2).unwrap();
         let options = StoreOptions {
@@ -50,6 +50,7 @@ impl Life {
         };
         let member = Membership::new(store.identity.node_id, names);
         let member = member.reading(of.reads).with_claim(profile().times.claim);
+        let member = member.confirming(confirms_reads);
         let member = Arc::new(member.with_figures(Arc::clone(&of.figures)));
         let setup = NodeSetup {
             shards,
