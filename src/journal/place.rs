@@ -26,6 +26,14 @@ pub struct JournalPlace {
     pub format: u32,
 }
 
+impl JournalPlace {
+    /// Void entries before the place: they have a seq and no index.
+    #[must_use]
+    pub fn voids(&self) -> u64 {
+        self.seq.saturating_sub(self.index)
+    }
+}
+
 impl Default for JournalPlace {
     fn default() -> Self {
         Self { seq: 0, epoch: 0, writer: 0, index: 0, next_lsn: Lsn(1), checksum: 0, format: 0 }

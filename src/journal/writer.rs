@@ -518,6 +518,12 @@ impl JournalWriter {
         }
     }
 
+    /// What this stint and those before have brought into the journal.
+    #[must_use]
+    pub fn reader(&self) -> &JournalReader {
+        &self.reader
+    }
+
     /// The times of the lease.
     #[must_use]
     pub fn times(&self) -> LeaseTimes {
@@ -552,12 +558,6 @@ impl JournalWriter {
     /// The newest committed entry with its seq, once behind each commit.
     pub fn take_committed(&mut self) -> Option<(u64, EntryHead)> {
         self.committed.take()
-    }
-
-    /// The journal's format behind the newest committed entry.
-    #[must_use]
-    pub fn format(&self) -> u32 {
-        self.reader.place().format
     }
 
     /// LSN of the newest committed record.

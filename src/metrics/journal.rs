@@ -47,15 +47,24 @@ pub struct JournalMetrics {
     pub format: u32,
     /// How often this process handed over, by reason.
     pub handovers: Vec<(&'static str, u64)>,
+    /// What the member says of its journal, like `ok`: one of `states`. `None` while it reads none.
+    pub state: Option<&'static str>,
+    /// The names of all states.
+    pub states: Vec<&'static str>,
+    /// Void entries of the journal, as far as this member has read.
+    pub voids: Option<u64>,
+    /// Entries whose bytes were changed, by where the whole ones came from.
+    pub damage: Vec<(&'static str, u64)>,
+    /// Entries that were missing, by where they came from.
+    pub gaps: Vec<(&'static str, u64)>,
 }
 
 impl Page<'_> {
     pub(super) fn journal(&mut self, journal: &JournalMetrics) -> fmt::Result {
-        let help = "1 for what this member is";
-        let mut family = self.0.encode_descriptor("role", help, None, MetricType::Gauge)?;
-        for role in &journal.roles {
-            let value = u64::from(*role == journal.role);
-            ConstGauge::new(value).encode(family.encode_family(&[("role", *role)])?)?;
+        self.one_of("role", "1 for what this member is", "role", &journal.roles, journal.role)?;
+        if let Some(state) = journal.state {
+            let help = "1 for what this member says of its journal";
+            self.one_of("journal_state", help, "state", &journal.states, state)?;
         }
         self.gauge("journal_epoch", "Number of the newest claim", journal.epoch)?;
         let help = "Newest record that is committed and applied";
@@ -87,13 +96,21 @@ impl Page<'_> {
             let help = "How old the state of this standby can be";
             self.gauge("standby_age_seconds", help, age.as_secs_f64())?;
         }
+        if let Some(voids) = journal.voids {
+            let help = "Entries of the journal that count for nobody";
+            self.counter("journal_void", help, voids)?;
+        }
+        let help = "Entries whose bytes the engine had changed, by where the whole ones came from";
+        self.counts_by("journal_damage", help, "from", &journal.damage)?;
+        let help = "Entries that the engine had lost, by where they came from";
+        self.counts_by("journal_gap", help, "from", &journal.gaps)?;
         self.counter("journal_trims", "Trims of the journal", journal.trims)?;
         let help = "How often this process copied the data of another member";
         self.counter("joins", help, journal.joins)?;
         let help = "How often this process became the active";
-        self.counts_by_reason("takeovers", help, &journal.takeovers)?;
+        self.counts_by("takeovers", help, "why", &journal.takeovers)?;
         let help = "How often this process handed over";
-        self.counts_by_reason("handovers", help, &journal.handovers)?;
+        self.counts_by("handovers", help, "why", &journal.handovers)?;
         if let Some(took) = journal.newest_takeover {
             let help = "Time from the last sign of the active before until this node replied";
             self.gauge("takeover_seconds", help, took.as_secs_f64())?;
@@ -103,15 +120,32 @@ impl Page<'_> {
         journal.appends.encode(family)
     }
 
-    fn counts_by_reason(
+    fn one_of(
         &mut self,
         name: &str,
         help: &str,
+        label: &'static str,
+        all: &[&'static str],
+        now: &str,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for one in all {
+            let value = u64::from(*one == now);
+            ConstGauge::new(value).encode(family.encode_family(&[(label, *one)])?)?;
+        }
+        Ok(())
+    }
+
+    fn counts_by(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &'static str,
         counts: &[(&'static str, u64)],
     ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (why, count) in counts {
-            ConstCounter::new(*count).encode(family.encode_family(&[("why", *why)])?)?;
+        for (of, count) in counts {
+            ConstCounter::new(*count).encode(family.encode_family(&[(label, *of)])?)?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::clock::shared::SharedClock;
 use super::digest_votes::DigestVerdict;
-use super::journal_figures::HandoverWhy;
+use super::journal_figures::{EntryFault, HandoverWhy, JournalState};
 use super::known_members::StandbyLag;
 use super::log::{Log, LogMode, LogState};
 use super::mailbox::{Control, Mailbox};
@@ -329,6 +329,9 @@ impl NodeInfo {
         let (now, role, figures) = (self.clock.boot(), member.role(), &member.figures);
         let is_active = role == MemberRole::Active;
         let lag = member.standby_lag(now).filter(|_| is_active);
+        let by_source = |fault| {
+            figures.entry_faults(fault).map(|(source, count)| (source.name(), count)).collect()
+        };
         Some(JournalMetrics {
             role: role.name(),
             roles: MemberRole::ALL.into_iter().map(MemberRole::name).collect(),
@@ -347,6 +350,11 @@ impl NodeInfo {
             appends: figures.appends(),
             format: member.format(),
             handovers: figures.handovers().map(|(why, count)| (why.name(), count)).collect(),
+            state: journal_state(member, now).map(JournalState::name),
+            states: JournalState::ALL.into_iter().map(JournalState::name).collect(),
+            voids: figures.voids(),
+            damage: by_source(EntryFault::Damaged),
+            gaps: by_source(EntryFault::Missing),
         })
     }
 
@@ -413,6 +421,26 @@ impl NodeInfo {
             }
         }
     }
+}
+
+/// What a member says of its journal; `None` when it reads nothing for a moment.
+fn journal_state(member: &Membership, now: Duration) -> Option<JournalState> {
+    let is_silent = match member.role() {
+        _ if member.failure().is_some() => return Some(JournalState::Failed),
+        MemberRole::Demoted => return None,
+        MemberRole::Active => member.lease_left(now).is_zero(),
+        MemberRole::Standby | MemberRole::Claiming => {
+            if member.claim_check.forbidding().is_some() {
+                return Some(JournalState::Blocked);
+            }
+            member.is_cut_off(now)
+        }
+    };
+    Some(match is_silent {
+        true => JournalState::Silent,
+        false if member.space().is_full() => JournalState::Full,
+        false => JournalState::Ok,
+    })
 }
 
 /// What a member says of itself. Only the active knows that it lacks nothing.

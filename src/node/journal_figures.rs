@@ -66,6 +66,74 @@ impl HandoverWhy {
     }
 }
 
+/// What was wrong with an entry of the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EntryFault {
+    /// Its bytes were changed.
+    Damaged,
+    /// It was missing, or the entries behind it did not follow.
+    Missing,
+}
+
+/// Where the whole entry came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EntrySource {
+    /// Another endpoint of the engine, or a later read.
+    Engine,
+    /// Another member.
+    Member,
+    /// Nobody: this member waits for an operator.
+    Nobody,
+}
+
+impl EntrySource {
+    /// All of them, in the order of their counters.
+    pub const ALL: [Self; 3] = [Self::Engine, Self::Member, Self::Nobody];
+
+    /// The name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Engine => "engine",
+            Self::Member => "member",
+            Self::Nobody => "nobody",
+        }
+    }
+}
+
+/// What a member says of its journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JournalState {
+    /// The engine gives its word.
+    Ok,
+    /// The engine gives no word: the lease is over, or the state of a standby is too old.
+    Silent,
+    /// The engine has no space, so writes are refused.
+    Full,
+    /// This member may not claim, because another one has more than the engine shows, or because it
+    /// cannot ask.
+    Blocked,
+    /// This member cannot continue.
+    Failed,
+}
+
+impl JournalState {
+    /// All states.
+    pub const ALL: [Self; 5] = [Self::Ok, Self::Silent, Self::Full, Self::Blocked, Self::Failed];
+
+    /// The name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Silent => "silent",
+            Self::Full => "full",
+            Self::Blocked => "blocked",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// The figures, which several threads share.
 #[derive(Debug)]
 pub struct JournalFigures {
@@ -81,6 +149,10 @@ pub struct JournalFigures {
     has_copied: AtomicBool,
     handovers: [AtomicU64; HandoverWhy::ALL.len()],
     joins: AtomicU64,
+    /// Void entries of the journal, as far as this member has read.
+    voids: AtomicU64,
+    damage: [AtomicU64; EntrySource::ALL.len()],
+    gaps: [AtomicU64; EntrySource::ALL.len()],
 }
 
 impl Default for JournalFigures {
@@ -95,6 +167,9 @@ impl Default for JournalFigures {
             has_copied: AtomicBool::new(false),
             handovers: Default::default(),
             joins: AtomicU64::default(),
+            voids: AtomicU64::new(UNKNOWN),
+            damage: Default::default(),
+            gaps: Default::default(),
         }
     }
 }
@@ -169,6 +244,38 @@ impl JournalFigures {
         counts.filter(|(other, _)| *other == why).for_each(|(_, count)| {
             count.fetch_add(1, Ordering::Relaxed);
         });
+    }
+
+    /// Void entries of the journal, as far as this member has read; `None` before the first entry.
+    #[must_use]
+    pub fn voids(&self) -> Option<u64> {
+        known(&self.voids)
+    }
+
+    pub(super) fn set_voids(&self, voids: u64) {
+        self.voids.store(voids, Ordering::Relaxed);
+    }
+
+    /// Entries that this process found to have this fault, by where the whole ones came from.
+    pub fn entry_faults(&self, fault: EntryFault) -> impl Iterator<Item = (EntrySource, u64)> {
+        let counts = self.faults(fault).iter().map(|count| count.load(Ordering::Relaxed));
+        EntrySource::ALL.into_iter().zip(counts)
+    }
+
+    fn faults(&self, fault: EntryFault) -> &[AtomicU64] {
+        match fault {
+            EntryFault::Damaged => &self.damage,
+            EntryFault::Missing => &self.gaps,
+        }
+    }
+
+    pub(super) fn note_faults(&self, found: Vec<(EntryFault, EntrySource)>) {
+        for (fault, source) in found {
+            let counts = EntrySource::ALL.into_iter().zip(self.faults(fault));
+            counts.filter(|(other, _)| *other == source).for_each(|(_, count)| {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+        }
     }
 
     pub(super) fn set_kept(&self, retained_bytes: u64, copies: Option<usize>) {

@@ -164,8 +164,7 @@ impl<D: Disk> JournalSink<D> {
                     }
                     self.member.lease(now.saturating_add(self.writer.lease_left(now)));
                     self.trimming.note(now, &self.writer);
-                    self.member.claim_check.accepted(self.writer.reach());
-                    self.member.set_format(self.writer.format());
+                    self.member.has_read(self.writer.reader());
                 }
             }
         }

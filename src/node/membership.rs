@@ -30,6 +30,7 @@ use super::known_members::KnownMembers;
 use crate::journal::client::EngineSpace;
 use crate::journal::entry::ClaimFacts;
 use crate::journal::names::{ActiveMember, MemberNames};
+use crate::journal::reach::JournalReach;
 use crate::journal::reader::JournalReader;
 use crate::limits::JOURNAL_FORMAT;
 
@@ -194,8 +195,15 @@ impl Membership {
         self.format.load(Ordering::Acquire)
     }
 
+    /// Notes how far this member has accepted the journal.
+    pub(super) fn has_read(&self, reader: &JournalReader) {
+        self.claim_check.accepted(JournalReach::of(reader));
+        self.set_format(reader.place().format);
+        self.figures.set_voids(reader.place().voids());
+    }
+
     /// Notes the journal's format, which never falls.
-    pub(super) fn set_format(&self, format: u32) {
+    fn set_format(&self, format: u32) {
         self.format.fetch_max(format, Ordering::Release);
     }
 

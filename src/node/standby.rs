@@ -27,6 +27,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use snapshot::{Lsn, Planted, is_planted};
 
+use super::journal_figures::{EntryFault, EntrySource};
 use crate::journal::base::JournalBase;
 use crate::journal::engine::{Condition, EngineProfile, EngineReply, EngineRequest, StoredEntry};
 use crate::journal::entry::{ControlBody, EntryKind};
@@ -122,6 +123,10 @@ pub struct Standby {
     /// The entry that is due, if no endpoint has it whole. Nothing is read before another member
     /// gives it.
     lacking: Option<JournalFault>,
+    /// What was wrong with the entry that is due, if an endpoint did not have it whole.
+    fault: Option<EntryFault>,
+    /// Faults of entries, and where the whole ones came from, until the owner takes them.
+    found: Vec<(EntryFault, EntrySource)>,
     end: Option<StandbyEnd>,
 }
 
@@ -148,6 +153,8 @@ impl Standby {
             released_to: None,
             base_active: None,
             lacking: None,
+            fault: None,
+            found: Vec::new(),
             end: None,
             reader,
         }
@@ -299,7 +306,7 @@ impl Standby {
     /// Notes a look that was sent when `accepted` was the last accepted seq.
     fn looked_at(&mut self, now: Duration, seq: u64, accepted: u64) {
         if let Some(fault) = self.reader.lost_end(seq).filter(|_| seq < accepted) {
-            self.end = Some(fault.into());
+            self.end_in_gap(fault.into());
             return;
         }
         let has_lagged = self.tail.is_some_and(|before| before >= self.reader.next_seq());
@@ -312,7 +319,7 @@ impl Standby {
         let ends = self.reader.committed();
         if self.has_all() && ends < self.have {
             let seq = self.reader.place().seq;
-            self.end = Some(StandbyEnd::LostEnd { seq, ends, have: self.have });
+            self.end_in_gap(StandbyEnd::LostEnd { seq, ends, have: self.have });
         }
     }
 
@@ -363,6 +370,23 @@ impl Standby {
         self.lacking.as_ref().map(|fault| fault.seq)
     }
 
+    /// Faults of entries that are decided, once each.
+    pub fn take_found(&mut self) -> Vec<(EntryFault, EntrySource)> {
+        std::mem::take(&mut self.found)
+    }
+
+    /// The entry that is due is accepted, or nobody has it.
+    fn decide(&mut self, source: EntrySource) {
+        self.found.extend(self.fault.take().map(|fault| (fault, source)));
+    }
+
+    /// Ends behind an entry that is missing.
+    fn end_in_gap(&mut self, end: StandbyEnd) {
+        self.fault = Some(EntryFault::Missing);
+        self.decide(EntrySource::Nobody);
+        self.end = Some(end);
+    }
+
     /// Takes what other members gave for the entry that [`Standby::lacks`] names. Returns it if it
     /// is accepted.
     pub fn repair(&mut self, given: &[Bytes]) -> Option<AcceptedEntry> {
@@ -371,6 +395,7 @@ impl Standby {
         for bytes in given {
             match self.reader.accept(fault.seq, bytes) {
                 Verdict::Accepted(entry) => {
+                    self.decide(EntrySource::Member);
                     self.note(&entry);
                     return Some(*entry);
                 }
@@ -378,6 +403,7 @@ impl Standby {
                 Verdict::Damaged(_) | Verdict::Gap(_) | Verdict::Newer(_) => {}
             }
         }
+        self.decide(EntrySource::Nobody);
         self.end = Some(StandbyEnd::Broken(fault));
         None
     }
@@ -385,6 +411,7 @@ impl Standby {
     /// Notes an entry that the reader has accepted.
     fn note(&mut self, entry: &AcceptedEntry) {
         self.lacking = None;
+        self.decide(EntrySource::Engine);
         self.released_to = match &entry.content {
             Content::Control(ControlBody::Release(to)) => to.clone(),
             Content::Control(_) | Content::Records(_) | Content::Part => None,
@@ -397,7 +424,8 @@ impl Standby {
         for StoredEntry { seq, bytes } in entries {
             if *seq > self.reader.next_seq() {
                 let what = format!("the engine has entry {seq} in its place");
-                self.lacks_whole(endpoint, self.reader.fault(what));
+                let fault = self.reader.fault(what);
+                self.lacks_whole(endpoint, EntryFault::Missing, fault);
                 return accepted;
             }
             match self.reader.accept(*seq, bytes) {
@@ -407,11 +435,11 @@ impl Standby {
                 }
                 Verdict::Void | Verdict::Repeated => {}
                 Verdict::Damaged(fault) => {
-                    self.lacks_whole(endpoint, fault);
+                    self.lacks_whole(endpoint, EntryFault::Damaged, fault);
                     return accepted;
                 }
                 Verdict::Gap(fault) => {
-                    self.end = Some(StandbyEnd::Broken(fault));
+                    self.end_in_gap(StandbyEnd::Broken(fault));
                     return accepted;
                 }
                 Verdict::Newer(fault) => {
@@ -438,7 +466,8 @@ impl Standby {
     }
 
     /// An endpoint does not have the due entry whole.
-    fn lacks_whole(&mut self, endpoint: Option<u16>, fault: JournalFault) {
+    fn lacks_whole(&mut self, endpoint: Option<u16>, what: EntryFault, fault: JournalFault) {
+        self.fault.get_or_insert(what);
         if !self.ask_elsewhere(endpoint) {
             self.lacking = Some(fault);
         }
@@ -460,7 +489,10 @@ impl Standby {
                 }
                 Some(Verdict::Void | Verdict::Repeated) => {}
                 // A read judges what a follow brought wrongly.
-                Some(Verdict::Damaged(_) | Verdict::Gap(_) | Verdict::Newer(_)) | None => {
+                verdict => {
+                    if matches!(verdict, Some(Verdict::Damaged(_))) {
+                        self.fault.get_or_insert(EntryFault::Damaged);
+                    }
                     self.reading.get_or_insert(Reading { asked: None, endpoint: None });
                     return accepted;
                 }

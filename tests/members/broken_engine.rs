@@ -16,6 +16,7 @@ use chatshard::journal::sim::SimFaults;
 use chatshard::journal::writer::{AppendProgress, JournalWriter};
 use chatshard::node::genesis::first_entry;
 use chatshard::node::identity::Identity;
+use chatshard::node::journal_figures::{EntryFault, EntrySource};
 use snapshot::{Batch, Lsn};
 
 use super::crowds::Crowds;
@@ -241,6 +242,37 @@ impl Play {
         assert!(matches!(progress, AppendProgress::Committed { .. }), "{progress:?}");
     }
 
+    /// The figures of the members tell of what was broken.
+    fn is_counted(&mut self, broken: Broken) -> Result<(), Fault> {
+        let count = |fault, source| -> u64 {
+            let figures = self.world.members.iter().map(|member| &member.figures);
+            let faults = figures.flat_map(|figures| figures.entry_faults(fault));
+            faults.filter(|(other, _)| *other == source).map(|(_, count)| count).sum()
+        };
+        let (damaged, missing) = (EntryFault::Damaged, EntryFault::Missing);
+        let is_counted = match broken {
+            // Another endpoint may have been asked first.
+            Broken::AlteredOnOne => count(damaged, EntrySource::Nobody) == 0,
+            Broken::AlteredOnAll => count(damaged, EntrySource::Member) > 0,
+            Broken::Hole => count(missing, EntrySource::Member) > 0,
+            Broken::AlteredForAll | Broken::Foreign => count(damaged, EntrySource::Nobody) > 0,
+            // Members that have not accepted what is lost only wait.
+            Broken::LostEnd | Broken::WentBack => true,
+            // It continues what the members have, but for the records.
+            Broken::Rewritten => count(damaged, EntrySource::Nobody) == 0,
+        };
+        let states = (0..MEMBERS).map(|at| {
+            let is_stopped = self.world.runs(at) && all_wait(broken);
+            let life = self.world.members[at].life.as_ref().filter(|_| is_stopped)?;
+            life.info.journal_metrics()?.state
+        });
+        let states: Vec<_> = states.flatten().collect();
+        match is_counted && states.iter().all(|state| ["failed", "blocked"].contains(state)) {
+            true => Ok(()),
+            false => Err(format!("the figures do not tell of it: {states:?}")),
+        }
+    }
+
     /// No member claims, and each one says why.
     fn stops(&mut self, telling: &[&str]) -> Result<(), Fault> {
         let takeovers = self.world.takeovers;
@@ -266,6 +298,11 @@ fn is_level(world: &World, at: usize) -> bool {
     let Some(active) = active(world) else { return false };
     let tail = |at: usize| world.members[at].life.as_ref().map(|life| life.info.log.tail());
     tail(at) == tail(active)
+}
+
+/// Whether all members wait for an operator or for the engine.
+fn all_wait(broken: Broken) -> bool {
+    !matches!(broken, Broken::AlteredOnOne | Broken::AlteredOnAll | Broken::Hole)
 }
 
 /// Plays one seed: the engine breaks one thing, and is right again later.
@@ -298,6 +335,7 @@ fn play(seed: u64) -> Result<(), Fault> {
         Broken::Foreign => Some(play.append_foreign()?),
         Broken::Rewritten => Some(play.rewrite_end()?),
     };
+    play.is_counted(broken)?;
     if let Some(whole) = whole {
         let engine = &mut play.world.server.engine;
         engine.lose_end(0);

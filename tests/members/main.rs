@@ -25,6 +25,7 @@
 //! - `rejoin`: members that come back when the journal has trimmed what they need
 //! - `self_check`: members whose data is wrong, though every byte is whole
 //! - `first_member`: journals that begin with the data of another node
+//! - `figures`: metrics of the journal
 //! - `failover`: who replies, what is kept, and what clients see when the active ends
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -44,6 +45,7 @@ mod engine;
 mod failover;
 #[cfg(feature = "planted-faults")]
 mod faults;
+mod figures;
 mod first_member;
 mod handover;
 mod history;

@@ -196,6 +196,11 @@ pub type Asked = oneshot::Receiver<Outcome>;
 
 impl World {
     pub fn new(seed: u64, faults: SimFaults) -> Self {
+        Self::on(Condition::Checked, seed, faults)
+    }
+
+    /// A world on an engine that checks the condition of an append, or does not.
+    pub fn on(condition: Condition, seed: u64, faults: SimFaults) -> Self {
         let mut random = Random::new(seed);
         NOW.set(Duration::ZERO);
         let rates = [(); MEMBERS].map(|()| {
@@ -203,7 +208,7 @@ impl World {
             Rate::new(thousandths, i64::try_from(random.below(4000)).unwrap() - 2000)
         });
         RATES.set(rates);
-        let engine = SimEngine::new(random.draw(), Condition::Checked, 3, SimFaults::default());
+        let engine = SimEngine::new(random.draw(), condition, 3, SimFaults::default());
         let mut server = SimServer::new(engine);
         begin_journal(&mut server);
         server.engine.set_faults(faults);
@@ -447,7 +452,8 @@ impl World {
     }
 
     fn start(&mut self, at: usize) -> Result<(), Fault> {
-        let client = self.server.connect(u32::try_from(at).unwrap(), profile());
+        let profile = EngineProfile { condition: self.server.engine.condition(), ..profile() };
+        let client = self.server.connect(u32::try_from(at).unwrap(), profile);
         let seed = self.random.draw();
         let member = &mut self.members[at];
         if std::mem::take(&mut member.is_new) {

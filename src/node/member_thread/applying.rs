@@ -135,8 +135,8 @@ impl<D: Disk> Applying<D> {
         }
         self.was_level |= self.standby.has_all();
         self.repair(common);
-        common.member.claim_check.accepted(JournalReach::of(self.standby.reader()));
-        common.member.set_format(self.standby.reader().place().format);
+        common.member.has_read(self.standby.reader());
+        common.member.figures.note_faults(self.standby.take_found());
         if common.member.claim_check.forbidding().is_none() && self.forbidden.ends() {
             info!("nothing forbids a claim any more");
         }
