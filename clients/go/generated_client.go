@@ -116,6 +116,20 @@ func (c *Client) Handover(ctx context.Context, args HandoverArgs) (*HandoverRepl
 	return reply, nil
 }
 
+// RaiseFormat raises the journal's format without members that are gone.
+func (c *Client) RaiseFormat(ctx context.Context, args RaiseFormatArgs) (*RaiseFormatReply, error) {
+	reply := new(RaiseFormatReply)
+	err := c.call(ctx, request{
+		command:   &commandRaiseFormat,
+		arguments: &args,
+		reply:     reply,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return reply, nil
+}
+
 // List returns a user's rows, pinned first, then newest-joined first.
 func (c *Client) List(ctx context.Context, args ListArgs) (*ListReply, error) {
 	reply := new(ListReply)

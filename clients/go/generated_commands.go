@@ -434,6 +434,35 @@ func (r *reportReply) decode(d *decoder) {
 	d.end(unknown)
 }
 
+// RaiseFormatArgs are the arguments of RaiseFormat.
+type RaiseFormatArgs struct {
+	// Names of members that do not report, and may not read the newer format.
+	Without []string
+}
+
+func (a *RaiseFormatArgs) encode(e *encoder) {
+	e.array(1)
+	e.optTexts(a.Without)
+}
+
+// RaiseFormatReply is the reply to RaiseFormat.
+type RaiseFormatReply struct {
+	// The newest format that this active reads: that of the journal, once the entry is there.
+	Format uint64
+	// The format of the journal before.
+	Before uint64
+	// The members that were left out, and may not read the format.
+	Without []string
+}
+
+func (r *RaiseFormatReply) decode(d *decoder) {
+	unknown := d.fields(3)
+	r.Format = d.uintTo(integerMax)
+	r.Before = d.uintTo(integerMax)
+	r.Without = d.texts()
+	d.end(unknown)
+}
+
 // ListArgs are the arguments of List.
 type ListArgs struct {
 	// The user whose rows are listed. Required.

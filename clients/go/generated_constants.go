@@ -105,6 +105,7 @@ var (
 	commandCluster       = command{code: 10, name: "cluster", isRead: true}
 	commandHandover      = command{code: 11, name: "handover"}
 	commandReport        = command{code: 12, name: "report"}
+	commandRaiseFormat   = command{code: 13, name: "raise_format"}
 	commandList          = command{code: 16, name: "list", isRead: true}
 	commandDetail        = command{code: 17, name: "detail", isRead: true}
 	commandDelete        = command{code: 18, name: "delete"}

@@ -18,6 +18,7 @@ var vectorTypes = map[string]struct {
 	"cluster":        {func() encodable { return noArguments{} }, func() decodable { return new(ClusterReply) }},
 	"handover":       {func() encodable { return new(HandoverArgs) }, func() decodable { return new(HandoverReply) }},
 	"report":         {func() encodable { return new(reportArgs) }, func() decodable { return new(reportReply) }},
+	"raise_format":   {func() encodable { return new(RaiseFormatArgs) }, func() decodable { return new(RaiseFormatReply) }},
 	"list":           {func() encodable { return new(ListArgs) }, func() decodable { return new(ListReply) }},
 	"detail":         {func() encodable { return new(DetailArgs) }, func() decodable { return new(DetailReply) }},
 	"delete":         {func() encodable { return new(DeleteArgs) }, func() decodable { return noReply{} }},

@@ -1,4 +1,4 @@
-//! `journal`: begins the journal that several nodes share, and shows what it holds.
+//! `journal`: begins the journal that several nodes share, shows what it holds, and mends it.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,11 +8,12 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use snapshot::Lsn;
 
-use super::Failure;
 use super::journal_args::{JournalArgs, connect};
+use super::raise_format::{self, RaiseFormatArgs};
 use super::refill::{self, RefillArgs};
 use super::restore::whole;
 use super::result_file::{print, print_json};
+use super::{Failure, block_on};
 use crate::journal::client::EngineClient;
 use crate::journal::names::MemberNames;
 use crate::node::error::StoreError;
@@ -30,6 +31,8 @@ pub enum JournalAction {
     Status(JournalArgs),
     /// Write what the engine lost, from the logs of the members
     Refill(RefillArgs),
+    /// Give the journal a newer format without members that are gone
+    RaiseFormat(RaiseFormatArgs),
 }
 
 /// Where the journal is, and the data that it begins with.
@@ -52,6 +55,7 @@ pub fn run(action: &JournalAction) -> Result<ExitCode, Failure> {
         JournalAction::Init(args) => init(args),
         JournalAction::Status(args) => status(args),
         JournalAction::Refill(args) => refill::run(args),
+        JournalAction::RaiseFormat(args) => block_on(raise_format::run(args)),
     }
 }
 

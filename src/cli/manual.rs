@@ -92,8 +92,9 @@ mod tests {
             assert!(manual.starts_with(kind.name()) && manual.contains("Code "), "{manual}");
             let has_example = manual.contains("Example:");
             // `cancel` has no example: each `call` has its own connection, and cannot end the watch
-            // of another one. `report` has none: only nodes send it. `handover` needs a journal.
-            let has_none = matches!(kind, Kind::Cancel | Kind::Handover | Kind::Report);
+            // of another one. `report` has none: only nodes send it. The others need a journal.
+            let has_none =
+                matches!(kind, Kind::Cancel | Kind::Handover | Kind::RaiseFormat | Kind::Report);
             assert_eq!(has_example, !has_none, "{manual}");
             let marks = ["`", "](", "|"].iter().find(|mark| manual.contains(**mark));
             assert_eq!(marks, None, "{manual}");

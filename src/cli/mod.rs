@@ -43,6 +43,7 @@ pub mod log_lines;
 pub mod manual;
 pub mod progress;
 pub mod query;
+mod raise_format;
 pub mod refill;
 pub mod restore;
 pub mod result_file;

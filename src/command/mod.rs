@@ -12,7 +12,8 @@
 //! - a file for each command, which has its name: arguments with their check and keys, and reply
 //!   - a connection and the node: [`hello`], [`ping`], [`stats`], [`snapshot`], [`verify`],
 //!     [`export`], [`import`]
-//!   - the members of a journal: [`cluster`], [`handover`], [`report`]
+//!   - the members of a journal: [`cluster`], [`handover`], [`raise_format`],
+//!     [`report`]
 //!   - a user's rows: [`list`], [`detail`], [`delete`], [`set_flags`], [`touch`], [`clear`],
 //!     [`mark_read`], [`mark_read_many`], [`erase_user`]
 //!   - rows with their chats: [`conversations`], [`unread`], [`explain`]
@@ -58,6 +59,7 @@ pub mod mark_read;
 pub mod mark_read_many;
 pub mod members;
 pub mod ping;
+pub mod raise_format;
 pub mod readiness;
 pub mod remove_members;
 pub mod report;
@@ -189,6 +191,8 @@ commands! {
     11 "handover" handover::Handover                    Operate Worker          Never   NoKey      Small;
     /// A standby's word to the active, once a second.
     12 "report" report::Report                          Operate Worker          Never   NoKey      Small;
+    /// Raises the journal's format without members that are gone.
+    13 "raise_format" raise_format::RaiseFormat         Operate Worker          Never   NoKey      Small;
     /// A user's rows, pinned first, then newest-joined first.
     16 "list" list::List                                Read    User            IfAsked NoKey      Limit;
     /// Details of chats, by id.

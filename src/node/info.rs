@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::Sender;
 use snapshot::Lsn;
 use tokio::sync::oneshot;
+use tracing::warn;
 
 use super::clock::shared::SharedClock;
 use super::digest_votes::DigestVerdict;
@@ -25,6 +26,7 @@ use super::watch::WatchHub;
 use crate::command::cluster::{ClusterMember, ClusterReply};
 use crate::command::handover::Handover;
 use crate::command::hello::{HelloReply, Limits, PROTOCOL_VERSION};
+use crate::command::raise_format::RaiseFormat;
 use crate::command::report::{Report, ReportReply};
 use crate::command::stats::StatsReply;
 use crate::command::{Error, Kind, OnStandby, Outcome, Reply};
@@ -142,6 +144,20 @@ impl NodeInfo {
         member.check_stint(asked.epoch)?;
         let (to, why) = (asked.to, HandoverWhy::Command);
         self.leave(member, HandoverRequest { to, caller: Some(shard), why })
+    }
+
+    /// Lets the active raise the journal's format without members that are gone.
+    pub(super) fn raise_format(&self, asked: &RaiseFormat) -> Outcome {
+        let Some(member) = &self.member else {
+            return Err(Error::invalid("raise_format: this node has no journal"));
+        };
+        let reply = member.raise_format(self.clock.boot(), &asked.without)?;
+        if reply.format > reply.before {
+            warn!(format = reply.format, without = ?reply.without, "an operator raises the journal");
+            // The member's thread looks at it when it has work.
+            self.log.sync_now();
+        }
+        Ok(Reply::RaiseFormat(reply))
     }
 
     /// Asks the member's thread for a handover.

@@ -84,6 +84,15 @@ struct Told {
     members: Vec<ClusterMember>,
 }
 
+/// A member that may not read a format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BehindFormat {
+    pub(super) member: String,
+    /// Whether it reports now.
+    pub(super) is_alive: bool,
+    pub(super) why: String,
+}
+
 /// How far the standby that is furthest behind is behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StandbyLag {
@@ -151,6 +160,34 @@ impl KnownMembers {
             }
         }
         Some(all)
+    }
+
+    /// The other members that keep the journal from getting this format.
+    pub(super) fn behind_format(
+        &self,
+        now: Duration,
+        own: &MemberNames,
+        format: u32,
+    ) -> Vec<BehindFormat> {
+        let others = self.noted.iter().filter(|noted| !noted.names.are_of(own));
+        let behind = others.filter_map(|Noted { names, since, .. }| {
+            let heard = self.heard.get(&names.member);
+            let age = now.saturating_sub(heard.map_or(*since, |heard| heard.at));
+            let reads = heard.map(|heard| heard.report.format);
+            if age >= FORMAT_COUNTS || reads.is_some_and(|reads| reads >= format.into()) {
+                return None;
+            }
+            let (is_alive, s) = (heard.is_some() && age <= ALIVE, age.as_secs());
+            let why = match reads {
+                Some(reads) if is_alive => format!("reads only format {reads}"),
+                Some(reads) => format!("reads only format {reads}, as it said {s} s ago"),
+                None => "has not said to this active what it reads".to_owned(),
+            };
+            let MemberNames { member, tcp, .. } = names.clone();
+            let member = if member.is_empty() { tcp } else { member };
+            Some(BehindFormat { member, is_alive, why })
+        });
+        behind.collect()
     }
 
     fn alive(&self, now: Duration) -> impl Iterator<Item = &LastReport> {

@@ -4,6 +4,7 @@
 //! - `doors`: the question that doors ask before they route a request: role, lease, age of the state
 //! - `handing_over`: the request for a handover
 //! - `others`: what is known of the other members
+//! - `raising`: an operator raises the format
 //!
 //! # Invariants
 //! - The format rises only by an entry of the journal, and no core writes a newer event before that
@@ -13,6 +14,7 @@
 mod doors;
 mod handing_over;
 mod others;
+mod raising;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -87,6 +89,8 @@ pub struct Membership {
     pub reads: u32,
     /// The journal's format, as far as this member has read; 0 before genesis.
     format: AtomicU32,
+    /// The format to which an operator raises the journal; 0 if nobody does.
+    raised: AtomicU32,
     role: AtomicU8,
     /// Until when this node may reply as the active, on the clock that runs on in suspend, in ms.
     leased_until: AtomicU64,
@@ -135,6 +139,7 @@ impl Membership {
             names,
             reads: JOURNAL_FORMAT,
             format: AtomicU32::new(0),
+            raised: AtomicU32::new(0),
             role: AtomicU8::new(MemberRole::Standby.code()),
             leased_until: AtomicU64::new(0),
             claim: Duration::MAX,

@@ -212,6 +212,9 @@ impl Worker {
             }
             Work::Command(Command::Report(said)) => self.finish(responder, self.node.heard(said)),
             Work::Command(Command::Handover(asked)) => self.hand_over(responder, asked),
+            Work::Command(Command::RaiseFormat(asked)) => {
+                self.finish(responder, self.node.raise_format(&asked));
+            }
             work => {
                 if let Some((responder, outcome)) =
                     self.router.submit(responder, work, &mut self.ops)

@@ -85,7 +85,7 @@ async fn each_command_has_its_rule_on_a_standby() {
     for kind in Kind::ALL {
         let example = match kind {
             Kind::Hello | Kind::Watch | Kind::Cancel | Kind::Report => continue,
-            Kind::Handover => "{}".to_owned(),
+            Kind::Handover | Kind::RaiseFormat => "{}".to_owned(),
             kind => kind.example().unwrap().replace("USER", "v").replace("GROUP", "c"),
         };
         let command = || Command::from_json_text(*kind, &example).unwrap();

@@ -3,12 +3,16 @@
 
 use std::time::Duration;
 
+use chatshard::command::{Kind, Reply};
 use chatshard::limits::JOURNAL_FORMAT;
 use chatshard::node::membership::MemberRole;
 
+use serde_json::json;
+
 use super::crowds::Crowds;
 use super::history::{Client, faults, mishap, rest, told};
-use super::world::{Fault, MEMBERS, World};
+use super::plays::ask;
+use super::world::{Fault, MEMBERS, World, quiet};
 use crate::common::random::Random;
 
 const SEEDS: u64 = 6;
@@ -130,6 +134,90 @@ pub fn play(seed: u64) -> Result<(), Fault> {
         }
     }
     Err(format!("the old program does not stop: {}", told(&upgrade.world)))
+}
+
+/// One member is gone for good with the old program: an operator goes on without it.
+fn leave_behind(seed: u64) -> Result<(), Fault> {
+    let mut upgrade = Upgrade { world: quiet(seed), ..Upgrade::new(seed) };
+    upgrade.until("a member that knows the others", |world| {
+        lives_are(world, |life| life.member.others().len() == MEMBERS - 1)
+    })?;
+    let kept = upgrade.world.now() + KEPT;
+    upgrade.until("time", |world| world.now() > kept)?;
+    let gone = usize::try_from(upgrade.world.random.below(MEMBERS as u64)).unwrap();
+    let others = || (0..MEMBERS).filter(move |at| *at != gone);
+    for at in others() {
+        upgrade.replace(at, NEW);
+    }
+    upgrade.until("an active whom all know", |world| {
+        let reports =
+            |at: usize| world.members[at].life.as_ref()?.info.cluster().members.len().into();
+        let active = (0..MEMBERS).find(|at| world.may_reply(*at));
+        active.and_then(reports) == Some(MEMBERS) && lives_are(world, |_| true)
+    })?;
+    if upgrade.world.may_reply(gone) {
+        drop(upgrade.world.ask(gone, Kind::Handover, json!({})));
+    }
+    upgrade.until("an active with the new program", |world| {
+        others().any(|at| world.may_reply(at)) && lives_are(world, |_| true)
+    })?;
+    let without = json!({"without": [format!("m{gone}")]});
+    upgrade.until("the reports of all", |world| {
+        let active = others().find(|at| world.may_reply(*at));
+        let life = active.and_then(|at| world.members[at].life.as_ref());
+        life.is_some_and(|life| life.info.cluster().members.len() == MEMBERS)
+    })?;
+    let refused = ask(&mut upgrade.world, Kind::RaiseFormat, &without).unwrap_err();
+    if !refused.contains(&format!("m{gone} reads only format {OLD}, and would stop")) {
+        return Err(format!("while it reports: {refused}"));
+    }
+
+    upgrade.world.kill(gone, false, Duration::MAX);
+    let silent = upgrade.world.now() + 2 * KEPT;
+    upgrade.until("time", |world| world.now() > silent)?;
+    upgrade.until("an active", |world| others().any(|at| world.may_reply(at)))?;
+    let refused = ask(&mut upgrade.world, Kind::RaiseFormat, &json!({})).unwrap_err();
+    if !refused.contains(&format!("m{gone} ")) || !refused.contains("is it gone?") {
+        return Err(format!("without its name: {refused}"));
+    }
+    let unknown = json!({"without": [format!("m{gone}"), "m9"]});
+    let refused = ask(&mut upgrade.world, Kind::RaiseFormat, &unknown).unwrap_err();
+    if !refused.contains("m9 is no member") {
+        return Err(format!("with an unknown name: {refused}"));
+    }
+    let formats = |world: &World| {
+        let lives = others().filter_map(|at| world.members[at].life.as_ref());
+        lives.map(|life| life.member.format()).collect::<Vec<_>>()
+    };
+    if formats(&upgrade.world).contains(&NEW) {
+        return Err("the format has risen by itself".into());
+    }
+    let Reply::RaiseFormat(reply) = ask(&mut upgrade.world, Kind::RaiseFormat, &without)? else {
+        return Err("another reply".into());
+    };
+    assert_eq!((reply.before, reply.format), (OLD.into(), NEW.into()));
+    assert_eq!(reply.without, [format!("m{gone}")]);
+    // From here on `step` would find that the dead one does not read it.
+    upgrade.world.members[gone].reads = NEW;
+    upgrade.until("the new format", |world| formats(world) == [NEW; MEMBERS - 1])?;
+    upgrade.world.members[gone].reads = OLD;
+    upgrade.world.members[gone].until = upgrade.world.now();
+    for _ in 0..STEPS_MAX {
+        upgrade.world.step()?;
+        let life = upgrade.world.members[gone].life.as_ref();
+        if let Some(why) = life.and_then(|life| life.member.failure()) {
+            let is_named = why.contains(&format!("format {NEW}"));
+            return is_named.then_some(()).ok_or_else(|| format!("the old program says: {why}"));
+        }
+    }
+    Err(format!("the old program does not stop: {}", told(&upgrade.world)))
+}
+
+#[test]
+fn an_operator_raises_the_format_without_a_member_that_is_gone() {
+    for seed in 0..SEEDS {
+        leave_behind(seed).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    }
 }
 
 #[test]

@@ -11,11 +11,13 @@ use serde_json::json;
 use crate::common::{AdminDoor, Door, TcpDoor};
 
 #[test]
-fn a_handover_needs_a_journal() {
+fn a_handover_and_a_format_need_a_journal() {
     let (mut tcp, mut admin) = (TcpDoor::start(1), AdminDoor::start(1));
     let doors: [&mut dyn Door; 2] = [&mut tcp, &mut admin];
     for door in doors {
         let why = door.fails("handover", json!({"to": "m2"}), 400);
+        assert!(why.contains("this node has no journal"), "{why}");
+        let why = door.fails("raise_format", json!({"without": ["m2"]}), 400);
         assert!(why.contains("this node has no journal"), "{why}");
     }
     tcp.stop();

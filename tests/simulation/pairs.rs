@@ -44,7 +44,7 @@ fn requests(kind: Kind, names: &Names) -> Vec<Value> {
     match kind {
         // These name no key.
         Kind::Hello | Kind::Ping | Kind::Stats | Kind::Snapshot => Vec::new(),
-        Kind::Cluster | Kind::Handover | Kind::Report => Vec::new(),
+        Kind::Cluster | Kind::Handover | Kind::RaiseFormat | Kind::Report => Vec::new(),
         Kind::Export | Kind::Verify | Kind::Watch | Kind::Cancel => Vec::new(),
         Kind::Import => {
             let chat =

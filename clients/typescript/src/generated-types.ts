@@ -735,6 +735,22 @@ export interface ReportReply {
   wrongAt: number | null;
 }
 
+/** The arguments of `raiseFormat`. */
+export interface RaiseFormatArguments {
+  /** Names of members that do not report, and may not read the newer format. */
+  without?: readonly string[] | null | undefined;
+}
+
+/** The reply to `raiseFormat`. */
+export interface RaiseFormatReply {
+  /** The newest format that this active reads: that of the journal, once the entry is there. */
+  format: number;
+  /** The format of the journal before. */
+  before: number;
+  /** The members that were left out, and may not read the format. */
+  without: string[];
+}
+
 /** The arguments of `list`. */
 export interface ListArguments {
   /** The user whose rows are listed. */

@@ -51,6 +51,8 @@ import type {
   MemberLine,
   MembersArguments,
   MembersReply,
+  RaiseFormatArguments,
+  RaiseFormatReply,
   ReadItem,
   ReadResult,
   RemoveMembersArguments,
@@ -737,6 +739,28 @@ export const commands = {
       return value;
     },
   }),
+  raiseFormat: command<RaiseFormatArguments, RaiseFormatReply>({
+    name: "raiseFormat",
+    code: 13,
+    isRead: false,
+    takesKey: false,
+    keyOf: () => undefined,
+    write: (w, a) => {
+      w.array(1);
+      if (a.without == null) w.nil();
+      else w.strings(a.without, "without");
+    },
+    read: (r) => {
+      const more = r.array(3);
+      const value: RaiseFormatReply = {
+        format: r.integer(),
+        before: r.integer(),
+        without: r.strings(),
+      };
+      if (more > 0) r.skip(more);
+      return value;
+    },
+  }),
   list: command<ListArguments, ListReply>({
     name: "list",
     code: 16,
@@ -1279,6 +1303,11 @@ export abstract class Commands {
   /** The active releases the journal, and a standby takes over. */
   handover(a: HandoverArguments = {}, options?: CallOptions): Promise<HandoverReply> {
     return this.call(commands.handover, a, options);
+  }
+
+  /** Raises the journal's format without members that are gone. */
+  raiseFormat(a: RaiseFormatArguments = {}, options?: CallOptions): Promise<RaiseFormatReply> {
+    return this.call(commands.raiseFormat, a, options);
   }
 
   /** A user's rows, pinned first, then newest-joined first. */

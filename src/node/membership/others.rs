@@ -118,6 +118,9 @@ impl Membership {
         if is_planted(Planted::FormatUnread) {
             return Some(self.reads);
         }
+        if let Some(raised) = self.raised().filter(|raised| *raised > format) {
+            return Some(raised);
+        }
         let others = self.known().format_read_by_all(now, &self.names)?;
         Some(self.reads.min(others)).filter(|due| *due > format)
     }

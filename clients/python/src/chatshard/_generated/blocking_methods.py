@@ -143,6 +143,21 @@ class BlockingMethods:
         """
         return self._call(c.HANDOVER, [to, epoch], None, timeout)
 
+    def raise_format(
+        self,
+        *,
+        without: Optional[Iterable[str]] = None,
+        timeout: Optional[float] = None,
+    ) -> r.RaiseFormatReply:
+        """Raises the journal's format without members that are gone.
+
+        Args:
+            without: Names of members that do not report, and may not read the newer format.
+            timeout: Seconds for the call with all its repeats; absent: the client's.
+        """
+        without_ = list_value("without", without)
+        return self._call(c.RAISE_FORMAT, [without_], None, timeout)
+
     def list(
         self,
         user_id: str,

@@ -36,6 +36,7 @@ __all__ = [
     "Member",
     "MemberLine",
     "MembersReply",
+    "RaiseFormatReply",
     "ReadItem",
     "ReadResult",
     "RemoveMembersReply",
@@ -1987,6 +1988,42 @@ def read_handover_reply(d: bytes, p: int) -> Tuple[HandoverReply, int]:
         p = m.skip(d, p, more)
     o = _new(HandoverReply)
     _set(o, "__dict__", {"epoch": v0, "last_lsn": v1})
+    return o, p
+
+
+@dataclass(frozen=True)
+class RaiseFormatReply:
+    """The reply of `raise_format`."""
+
+    format: int
+    """The newest format that this active reads: that of the journal, once the entry is there."""
+    before: int
+    """The format of the journal before."""
+    without: Tuple[str, ...]
+    """The members that were left out, and may not read the format."""
+
+
+def read_raise_format_reply(d: bytes, p: int) -> Tuple[RaiseFormatReply, int]:
+    more = 0
+    if d[p] == 147:
+        p += 1
+    else:
+        more, p = m.read_fields(d, p, 3)
+    v0 = d[p]
+    if v0 < 128:
+        p += 1
+    else:
+        v0, p = m.read_int(d, p)
+    v1 = d[p]
+    if v1 < 128:
+        p += 1
+    else:
+        v1, p = m.read_int(d, p)
+    v2, p = m.read_list(m.read_str, d, p)
+    if more > 0:
+        p = m.skip(d, p, more)
+    o = _new(RaiseFormatReply)
+    _set(o, "__dict__", {"format": v0, "before": v1, "without": v2})
     return o, p
 
 

@@ -67,6 +67,16 @@ public interface AsyncCommands {
         return call(arguments);
     }
 
+    /** Raises the journal's format without members that are gone. */
+    default CompletableFuture<RaiseFormatReply> raiseFormat() {
+        return call(RaiseFormatArgs.of());
+    }
+
+    /** Raises the journal's format without members that are gone. */
+    default CompletableFuture<RaiseFormatReply> raiseFormat(RaiseFormatArgs arguments) {
+        return call(arguments);
+    }
+
     /**
      * A user's rows, pinned first, then newest-joined first.
      *

@@ -66,6 +66,16 @@ public interface Commands {
         return call(arguments);
     }
 
+    /** Raises the journal's format without members that are gone. */
+    default RaiseFormatReply raiseFormat() {
+        return call(RaiseFormatArgs.of());
+    }
+
+    /** Raises the journal's format without members that are gone. */
+    default RaiseFormatReply raiseFormat(RaiseFormatArgs arguments) {
+        return call(arguments);
+    }
+
     /**
      * A user's rows, pinned first, then newest-joined first.
      *
