@@ -6,6 +6,7 @@ import asyncio
 import time
 import unittest
 from typing import Any, List
+from unittest import mock
 
 from chatshard import (
     AsyncClient,
@@ -222,6 +223,17 @@ class Deadlines(AsyncTest):
         self.assertLess(time.monotonic() - begun, 2)
         self.assertIn("cannot connect to 127.0.0.1:1", caught.exception.message)
         await client.close()
+
+    async def test_a_pause_that_ends_late_is_followed_by_no_attempt(self) -> None:
+        async with server([BUSY, LOST]) as fake:
+            fake.handlers.append(silent())
+            async with AsyncClient(fake.address) as client:
+                with mock.patch("random.uniform", return_value=0.2):
+                    # The loop is busy from before the end of the pause until after the deadline.
+                    asyncio.get_running_loop().call_later(0.1, time.sleep, 0.6)
+                    with self.assertRaises(NotAppliedError):
+                        await asyncio.wait_for(client.list("u", timeout=0.4), 3)
+        self.assertEqual(len(fake.asked), 1)
 
     async def test_a_cancelled_call_leaves_nothing(self) -> None:
         async with FakeServer(silent(in_flight=1)) as fake:

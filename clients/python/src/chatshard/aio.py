@@ -278,6 +278,8 @@ class AsyncClient(AsyncMethods):
             if isinstance(pool, Failure):
                 call.attempts += 1
                 return pool
+            if self._loop.time() >= call.deadline:
+                return Failure("no connection within the time of the call", name="deadline")
         promise = self._loop.create_future()
         return self._attempt(call, promise) or await promise
 
@@ -308,7 +310,8 @@ class AsyncClient(AsyncMethods):
             await call.pausing
         finally:
             timer.cancel()
-        if self._is_closed:
+        # Nobody would end an attempt that begins after the deadline.
+        if self._is_closed or self._loop.time() >= call.deadline:
             raise call.final(error) from None
 
     def _may_go_on(self, call: Call, failure: Failure) -> bool:
