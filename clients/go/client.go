@@ -59,7 +59,9 @@ type request struct {
 func Connect(ctx context.Context, options Options) (*Client, error) {
 	filled, err := options.withDefaults()
 	if err != nil {
-		return nil, refusedLocally(ErrInvalidArgument, err.Error())
+		refused := refusedLocally(ErrInvalidArgument, err.Error())
+		refused.Command = "connect"
+		return nil, refused
 	}
 	c := &Client{options: filled, watches: make(map[*Watch]struct{})}
 	_, isUnhooked := filled.Hooks.(NoHooks)
@@ -75,6 +77,10 @@ func Connect(ctx context.Context, options Options) (*Client, error) {
 	c.node.Store(newNode(c, c.route.first()))
 	if err := c.Ping(ctx); err != nil {
 		c.Close()
+		var failed *Error
+		if errors.As(err, &failed) {
+			failed.Command = "connect"
+		}
 		return nil, err
 	}
 	return c, nil
@@ -197,7 +203,7 @@ func (o *oneCall) run() *Error {
 		mayGoOn, isAtOnce := o.client.learn(from, err, o)
 		// Only 401 and 403 say nothing of the attempts before.
 		if o.mayBeApplied && !err.decidesAll() {
-			err.Outcome = Unknown
+			err.coverEarlier()
 		}
 		o.mayBeApplied = err.Outcome == Unknown
 		if !mayGoOn {

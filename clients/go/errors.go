@@ -43,7 +43,8 @@ var (
 	// ErrClosed is the cause of an error of a call after Close.
 	ErrClosed = errors.New("the client is closed")
 	// ErrTooManyCalls is the cause of an error of a call that found Options.WaitingCalls before it.
-	ErrTooManyCalls = errors.New("too many calls wait for a place in flight")
+	ErrTooManyCalls = errors.New(
+		"too many calls wait for a place in flight (Options.WaitingCalls)")
 )
 
 type outcomeError Outcome
@@ -67,7 +68,7 @@ func (e *statusError) Error() string {
 // the errors of the protocol (ErrNotFound). It unwraps to its cause, such as
 // context.DeadlineExceeded.
 type Error struct {
-	// Command is the name of the command; empty for a connection.
+	// Command is the name of the command; "connect" for Connect, and empty for a connection.
 	Command string
 	// Outcome says what is known of the request, all its attempts together.
 	Outcome Outcome
@@ -159,6 +160,16 @@ func refusedLocally(kind error, message string) *Error {
 		name = of.name
 	}
 	return &Error{Outcome: Refused, Name: name, Message: message}
+}
+
+// coverEarlier makes the error one of all attempts, of which an earlier one may have been applied.
+func (e *Error) coverEarlier() {
+	if e.Outcome != Unknown {
+		own := e.Outcome.String()
+		e.Message = "an earlier attempt may have been applied; the last one: " + own + ": " +
+			strings.TrimPrefix(e.Message, own+": ")
+	}
+	e.Outcome = Unknown
 }
 
 // decidesAll reports whether an error says of all attempts with one idempotency key that they

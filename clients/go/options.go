@@ -135,7 +135,11 @@ func checkAddress(address string) error {
 	if path, isUnix := strings.CutPrefix(address, unixPrefix); isUnix && path != "" {
 		return nil
 	}
-	if _, _, err := net.SplitHostPort(address); err != nil {
+	host, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil || port == "" || strings.Contains(host, "/") {
 		return fmt.Errorf("address %q: write HOST:PORT or unix:PATH", address)
 	}
 	return nil

@@ -172,6 +172,8 @@ func TestUnknownStaysUnknown(t *testing.T) {
 	if err.Outcome != Unknown || !errors.Is(err, context.DeadlineExceeded) || err.Attempts < 2 {
 		t.Error(err)
 	}
+	expect(t, err, "outcome unknown: 429 busy: an earlier attempt may have been applied; "+
+		"the last one: not applied: a queue is full")
 }
 
 func TestCallsEndWithinTheirDeadline(t *testing.T) {

@@ -113,7 +113,11 @@ func (w *Watch) event(ctx context.Context) (*Event, error) {
 		}
 		if w.ended() {
 			w.drop()
-			return nil, watchError(notSent(ErrClosed))
+			closed := watchError(notSent(ErrClosed))
+			if w.client.ctx.Err() == nil {
+				closed.Message = "the watch is closed"
+			}
+			return nil, closed
 		}
 		if ctx.Err() != nil {
 			return nil, interrupted(ctx, err)

@@ -214,7 +214,9 @@ func TestNextEndsWithItsContextAndContinues(t *testing.T) {
 		time.Sleep(30 * time.Millisecond)
 		watch.Close()
 	}()
-	if _, err := watch.Next(background); !errors.Is(err, ErrClosed) {
+	_, err = watch.Next(background)
+	if !errors.Is(err, ErrClosed) {
 		t.Error(err)
 	}
+	expect(t, err, "the watch is closed")
 }

@@ -63,8 +63,15 @@ func expect(t *testing.T, err error, text string) {
 }
 
 func TestNoServer(t *testing.T) {
-	expect(t, connectTimesOut(t, freeAddress(t)), "refused")
-	expect(t, connectFails(t, at("nowhere")), "write HOST:PORT or unix:PATH")
+	expect(t, connectTimesOut(t, freeAddress(t)), "connect: not applied: ")
+	for _, address := range []string{"nowhere", "", "unix:", "127.0.0.1:", "127.0.0.1:99999",
+		"127.0.0.1:7700/", "http://127.0.0.1:7700"} {
+		err := connectFails(t, at(address))
+		expect(t, err, "write HOST:PORT or unix:PATH")
+		if !errors.Is(err, ErrRefused) {
+			t.Error(err)
+		}
+	}
 	expect(t, connectTimesOut(t, "unix:/nowhere/socket"), "no such file")
 }
 
