@@ -13,6 +13,8 @@ HEAD = f"{ORIGIN}\npackage {PACKAGE};\n\n"
 
 # Commands that the runtime sends itself.
 INTERNAL = ("hello", "watch")
+# Records whose op is an enum.
+OPS = {"watch_reply": "WatchOp", "sync_item": "SyncOp"}
 # Words of Java, and what a method or class is called instead.
 METHODS = {"import": "importLines"}
 # Commands of which exactly one of some optional arguments must be given.
@@ -145,15 +147,14 @@ def class_name(name: str) -> str:
 def record(name: str, about: str, fields: tuple[Field, ...], in_requests: bool = False) -> str:
     """A record with its decoder, and if requests have it, its encoder."""
     type_name = class_name(name)
-    is_event = name == "watch_reply"
     types = {f.name: java_type(f, is_boxed(f)) for f in fields}
-    if is_event:
-        types["op"] = "WatchOp"
+    if name in OPS:
+        types["op"] = OPS[name]
     tags = [(f"@param {camel(f.name)}", component_about(f)) for f in fields]
     text = HEAD + imports(fields) + javadoc(about, "", tags)
     parts = [f"{types[f.name]} {camel(f.name)}" for f in fields]
     text += listed(f"public record {type_name}", parts, " {", "")
-    text += decoder(name, type_name, fields, is_event)
+    text += decoder(name, type_name, fields)
     if in_requests:
         text += encoder_of_record(fields)
         if any(not f.required for f in fields):
@@ -161,12 +162,12 @@ def record(name: str, about: str, fields: tuple[Field, ...], in_requests: bool =
     return text + "}\n"
 
 
-def decoder(name: str, type_name: str, fields: tuple[Field, ...], is_event: bool) -> str:
+def decoder(name: str, type_name: str, fields: tuple[Field, ...]) -> str:
     values = [decoded(f) for f in fields]
     least = len(fields)
-    if is_event:
+    if name in OPS:
         at = [f.name for f in fields].index("op")
-        values[at] = "WatchOp.of(in.string())"
+        values[at] = f"{OPS[name]}.of(in.string())"
     if name == "limits":
         # An older server sends fewer.
         values = [f"fields > {i} ? in.integer() : {f.default}L" for i, f in enumerate(fields)]

@@ -13,6 +13,7 @@ import dev.chatshard.client.Since;
 import dev.chatshard.client.Status;
 import dev.chatshard.client.SyncArgs;
 import dev.chatshard.client.SyncItem;
+import dev.chatshard.client.SyncOp;
 import dev.chatshard.client.SyncReply;
 import dev.chatshard.client.Watch;
 import dev.chatshard.client.WatchOp;
@@ -148,7 +149,7 @@ public final class TinyBackend {
                     rows.clear();
                 }
                 for (SyncItem item : page.items()) {
-                    if (item.op().equals("upsert")) {
+                    if (item.op() == SyncOp.UPSERT) {
                         rows.put(item.chatId(), item);
                     } else {
                         rows.remove(item.chatId());

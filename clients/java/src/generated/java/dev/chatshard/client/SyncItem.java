@@ -17,7 +17,7 @@ package dev.chatshard.client;
  * @param version The version that the row got by this change.
  */
 public record SyncItem(
-        String op,
+        SyncOp op,
         String id,
         String chatId,
         boolean isTop,
@@ -31,7 +31,7 @@ public record SyncItem(
     static SyncItem decode(Decoder in) {
         int more = in.record(11);
         SyncItem read = new SyncItem(
-                in.string(),
+                SyncOp.of(in.string()),
                 in.string(),
                 in.string(),
                 in.flag(),

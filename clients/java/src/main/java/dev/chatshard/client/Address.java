@@ -4,6 +4,7 @@ import java.net.InetSocketAddress;
 import java.net.SocketAddress;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
+import java.util.Objects;
 
 /** Where a node listens: {@code HOST:PORT} or {@code unix:PATH}. */
 record Address(String text) {
@@ -11,6 +12,7 @@ record Address(String text) {
 
     /** Checks the form of an address. */
     static Address of(String text) {
+        Objects.requireNonNull(text, "address");
         Address address = new Address(text);
         if (!address.isUnix()) {
             address.port();
@@ -34,7 +36,8 @@ record Address(String text) {
     int port() {
         try {
             int port = Integer.parseInt(text.substring(text.lastIndexOf(':') + 1));
-            if (port > 0 && port <= 0xffff && !host().isEmpty()) {
+            String host = host();
+            if (port > 0 && port <= 0xffff && !host.isEmpty() && !host.contains("/")) {
                 return port;
             }
         } catch (NumberFormatException error) {

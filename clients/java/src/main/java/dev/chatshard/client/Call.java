@@ -69,8 +69,12 @@ final class Call<R> implements Exchange {
         HelloReply hello = nodes.current().hello();
         long largest = hello == null ? Protocol.REQUEST_BYTES : hello.limits().requestBytes();
         if (body.size() + HEAD > largest) {
-            fail(ChatshardException.refused("too_large",
-                    command.name() + ": a request of " + body.size() + " bytes is over the limit"));
+            fail(ChatshardException.refused("too_large", "a request of " + body.size()
+                    + " bytes is over the limit of " + largest));
+            return future;
+        }
+        if (patience.isZero() || patience.isNegative()) {
+            fail(ChatshardException.notApplied("its deadline was over before it began"));
             return future;
         }
         if (shared.underWay().add(this)) {
@@ -246,7 +250,8 @@ final class Call<R> implements Exchange {
                 || error.status() == Status.UNAUTHENTICATED
                 || error.status() == Status.PERMISSION_DENIED;
         shared.underWay().remove(this);
-        future.completeExceptionally(saysNothing && before != null ? before : error);
+        ChatshardException known = saysNothing && before != null ? before : error;
+        future.completeExceptionally(known.in(command.name()));
     }
 
     private void tell(Outcome outcome, int status) {

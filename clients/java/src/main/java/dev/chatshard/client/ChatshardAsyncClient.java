@@ -60,7 +60,9 @@ public final class ChatshardAsyncClient implements AsyncCommands, AutoCloseable 
                         return CompletableFuture.completedFuture(client);
                     }
                     client.stop();
-                    return CompletableFuture.<ChatshardAsyncClient>failedFuture(error);
+                    Throwable known = error instanceof ChatshardException of
+                            ? of.in("connect") : error;
+                    return CompletableFuture.<ChatshardAsyncClient>failedFuture(known);
                 }).thenCompose(result -> result);
     }
 
@@ -69,7 +71,10 @@ public final class ChatshardAsyncClient implements AsyncCommands, AutoCloseable 
         return call(arguments, shared.options().callTimeout());
     }
 
-    /** The same commands with another deadline for each call. */
+    /**
+     * The same commands with another deadline for each call. With a duration of 0 or less they fail
+     * as "not applied".
+     */
     public AsyncCommands within(Duration deadline) {
         return new AsyncCommands() {
             @Override

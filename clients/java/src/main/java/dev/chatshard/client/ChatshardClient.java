@@ -13,6 +13,8 @@ import java.util.concurrent.ExecutionException;
  * connections.
  */
 public final class ChatshardClient implements Commands, AutoCloseable {
+    private static final String INTERRUPTED = "the thread was interrupted";
+
     private final ChatshardAsyncClient client;
 
     private ChatshardClient(ChatshardAsyncClient client) {
@@ -39,18 +41,19 @@ public final class ChatshardClient implements Commands, AutoCloseable {
 
     @Override
     public <R> R call(Arguments<R> arguments) {
-        client.shared().requireOther();
-        return await(client.call(arguments));
+        return await(client, arguments);
     }
 
-    /** The same commands with another deadline for each call. */
+    /**
+     * The same commands with another deadline for each call. With a duration of 0 or less they fail
+     * as "not applied".
+     */
     public Commands within(Duration deadline) {
         AsyncCommands commands = client.within(deadline);
         return new Commands() {
             @Override
             public <R> R call(Arguments<R> arguments) {
-                client.shared().requireOther();
-                return await(commands.call(arguments));
+                return await(commands, arguments);
             }
         };
     }
@@ -91,8 +94,22 @@ public final class ChatshardClient implements Commands, AutoCloseable {
         client.close();
     }
 
-    /** Waits for a reply. An interrupt ends the wait; the call itself may still be applied. */
-    static <R> R await(CompletableFuture<R> reply) {
+    /** Makes a call, unless the thread is interrupted already. */
+    private <R> R await(AsyncCommands commands, Arguments<R> arguments) {
+        client.shared().requireOther();
+        Command<R> command = arguments.command();
+        if (Thread.currentThread().isInterrupted()) {
+            throw ChatshardException.notApplied(INTERRUPTED).in(command.name()).thrown();
+        }
+        return await(commands.call(arguments), command);
+    }
+
+    private static <R> R await(CompletableFuture<R> reply) {
+        return await(reply, PingArgs.COMMAND);
+    }
+
+    /** Waits for a reply. An interrupt ends the wait; a write may still be applied. */
+    private static <R> R await(CompletableFuture<R> reply, Command<?> command) {
         try {
             return reply.get();
         } catch (ExecutionException error) {
@@ -103,9 +120,12 @@ public final class ChatshardClient implements Commands, AutoCloseable {
         } catch (InterruptedException error) {
             Thread.currentThread().interrupt();
             reply.cancel(false);
-            throw ChatshardException.unknown("the thread was interrupted").thrown();
+            ChatshardException known = command.isRead()
+                    ? ChatshardException.notApplied(INTERRUPTED)
+                    : ChatshardException.unknown(INTERRUPTED);
+            throw known.in(command.name()).thrown();
         } catch (CancellationException error) {
-            throw ChatshardException.unknown("the call was canceled").thrown();
+            throw ChatshardException.unknown("the call was canceled").in(command.name()).thrown();
         }
     }
 }

@@ -9,15 +9,17 @@ package dev.chatshard.client;
 public final class ChatshardException extends RuntimeException {
     private static final long serialVersionUID = 1;
 
+    private final String command;
     private final Outcome outcome;
     private final int status;
     private final String error;
     private final transient String address;
 
-    private ChatshardException(Outcome outcome, int status, String error, String message,
-            String address) {
+    private ChatshardException(String command, Outcome outcome, int status, String error,
+            String message, String address) {
         // An asynchronous call has no stack worth its cost.
         super(message, null, false, false);
+        this.command = command;
         this.outcome = outcome;
         this.status = status;
         this.error = error;
@@ -26,6 +28,7 @@ public final class ChatshardException extends RuntimeException {
 
     private ChatshardException(ChatshardException cause) {
         super(cause.getMessage(), cause);
+        this.command = cause.command;
         this.outcome = cause.outcome;
         this.status = cause.status;
         this.error = cause.error;
@@ -44,32 +47,42 @@ public final class ChatshardException extends RuntimeException {
         }
         in.skip(more);
         Outcome outcome = Outcomes.of(status, message);
-        return new ChatshardException(outcome, status, error, message, address);
+        return new ChatshardException("", outcome, status, error, message, address);
     }
 
     /** Nothing was sent, or what was sent changes nothing. */
     static ChatshardException notApplied(String message) {
-        return new ChatshardException(Outcome.NOT_APPLIED, 0, "unavailable", message, "");
+        return new ChatshardException("", Outcome.NOT_APPLIED, 0, "unavailable", message, "");
     }
 
     /** A change was sent and got no reply. */
     static ChatshardException unknown(String message) {
-        return new ChatshardException(Outcome.UNKNOWN, 0, "unavailable", message, "");
+        return new ChatshardException("", Outcome.UNKNOWN, 0, "unavailable", message, "");
     }
 
     /** The client refuses to send a request that the server would refuse. */
     static ChatshardException refused(String error, String message) {
-        return new ChatshardException(Outcome.REFUSED, 0, error, message, "");
+        return new ChatshardException("", Outcome.REFUSED, 0, error, message, "");
     }
 
     /** The same error with another outcome. */
     ChatshardException as(Outcome other) {
-        return new ChatshardException(other, status, error, getMessage(), address);
+        return new ChatshardException(command, other, status, error, getMessage(), address);
+    }
+
+    /** The same error as that of a call of this command. */
+    ChatshardException in(String command) {
+        return new ChatshardException(command, outcome, status, error, getMessage(), address);
     }
 
     /** The same error with the stack of the caller who waited. */
     ChatshardException thrown() {
         return new ChatshardException(this);
+    }
+
+    /** The command of the call, such as {@code mark_read}; empty if there is none. */
+    public String command() {
+        return command;
     }
 
     /** What is known of the request. */
@@ -92,7 +105,7 @@ public final class ChatshardException extends RuntimeException {
         return address == null ? "" : address;
     }
 
-    /** The error with its outcome and status, for people. */
+    /** The error with its command, outcome and status, for people. */
     @Override
     public String toString() {
         String what = switch (outcome) {
@@ -101,6 +114,7 @@ public final class ChatshardException extends RuntimeException {
             case UNKNOWN -> "outcome unknown";
         };
         String number = status == 0 ? "" : status + " ";
-        return "chatshard: " + what + ": " + number + error + ": " + getMessage();
+        String call = command.isEmpty() ? "" : command + ": ";
+        return "chatshard: " + call + what + ": " + number + error + ": " + getMessage();
     }
 }

@@ -119,22 +119,22 @@ public final class ChatshardOptions {
 
     /** The time for connecting, TLS and {@code hello} together; 5 s by default. */
     public ChatshardOptions connectTimeout(Duration timeout) {
-        return with(changed -> changed.connectTimeout = positive(timeout));
+        return with(changed -> changed.connectTimeout = positive("connectTimeout", timeout));
     }
 
     /** The time for a call with all its repeats; 10 s by default. */
     public ChatshardOptions callTimeout(Duration timeout) {
-        return with(changed -> changed.callTimeout = positive(timeout));
+        return with(changed -> changed.callTimeout = positive("callTimeout", timeout));
     }
 
     /** Most connections to one node; by default as many as it has shards, at most 16. */
     public ChatshardOptions connections(int connections) {
-        return with(changed -> changed.connections = positive(connections));
+        return with(changed -> changed.connections = positive("connections", connections));
     }
 
     /** Most calls that may wait for a place in flight; 10 000 by default. */
     public ChatshardOptions waitingCalls(int calls) {
-        return with(changed -> changed.waitingCalls = positive(calls));
+        return with(changed -> changed.waitingCalls = positive("waitingCalls", calls));
     }
 
     /** Whether each write without an idempotency key gets one, so that it can be repeated. */
@@ -155,16 +155,16 @@ public final class ChatshardOptions {
         });
     }
 
-    private static Duration positive(Duration timeout) {
+    private static Duration positive(String option, Duration timeout) {
         if (timeout.isNegative() || timeout.isZero()) {
-            throw new IllegalArgumentException("a time-out is longer than 0");
+            throw new IllegalArgumentException(option + " must be longer than 0");
         }
         return timeout;
     }
 
-    private static int positive(int number) {
+    private static int positive(String option, int number) {
         if (number < 1) {
-            throw new IllegalArgumentException("at least 1, not " + number);
+            throw new IllegalArgumentException(option + " must be at least 1, not " + number);
         }
         return number;
     }

@@ -113,7 +113,8 @@ final class Connection implements Wire.Owner {
     }
 
     private void tooSlow() {
-        end("no connection to " + address + " within " + shared.options().connectTimeout());
+        end("no connection to " + address + " within "
+                + shared.options().connectTimeout().toMillis() + " ms");
     }
 
     @Override
@@ -157,7 +158,8 @@ final class Connection implements Wire.Owner {
             }
         }
         if (full) {
-            request.failed(ChatshardException.notApplied("too many calls wait already"));
+            request.failed(ChatshardException.notApplied(
+                    "too many calls wait for a place in flight (the option waitingCalls)"));
             return true;
         }
         flush();

@@ -6,6 +6,7 @@ import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.function.BiConsumer;
 
 /** Writes MessagePack values, each in its shortest form, into bytes that grow as needed. */
@@ -84,6 +85,7 @@ final class Encoder {
 
     /** Writes a text. Most are short and ASCII, so these need no other buffer. */
     void string(String text) {
+        Objects.requireNonNull(text, "an argument that must be given is null");
         int length = text.length();
         if (length < 32) {
             reserve(length + 1);
@@ -126,6 +128,7 @@ final class Encoder {
     <T> void list(List<T> items, BiConsumer<Encoder, T> item) {
         array(items.size());
         for (T one : items) {
+            Objects.requireNonNull(one, "an item of a list is null");
             item.accept(this, one);
         }
     }

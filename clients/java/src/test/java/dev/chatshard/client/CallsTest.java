@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
@@ -16,6 +17,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.function.Executable;
 
 /** Calls against a server that loses, delays and refuses: deadlines, repeats, outcomes. */
 @Timeout(20)
@@ -175,9 +177,40 @@ class CallsTest {
                     ChatshardException.class, () -> soon.advance(advance())).outcome());
             assertEquals(Outcome.NOT_APPLIED, assertThrows(
                     ChatshardException.class, () -> soon.list("u")).outcome());
+            for (Duration over : List.of(Duration.ZERO, Duration.ofMillis(-1))) {
+                assertEquals(Outcome.NOT_APPLIED, assertThrows(ChatshardException.class,
+                        () -> client.within(over).advance(advance())).outcome());
+            }
             long took = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - began);
             assertTrue(took >= 400 && took < 5000, "took " + took + " ms");
         }
+    }
+
+    @Test
+    void anInterruptLeavesOnlyAWriteThatWasSentUnknown() throws Exception {
+        Thread caller = Thread.currentThread();
+        AtomicInteger requests = new AtomicInteger();
+        try (FakeServer server = server((peer, id, code, arguments) -> {
+            requests.incrementAndGet();
+            caller.interrupt();
+        }); ChatshardClient client = ChatshardClient.connect(options(server))) {
+            assertEquals("chatshard: advance: outcome unknown: unavailable: "
+                    + "the thread was interrupted", interrupted(() -> client.advance(advance())));
+            assertEquals("chatshard: list: not applied: unavailable: the thread was interrupted",
+                    interrupted(() -> client.list("u")));
+            assertEquals(2, requests.get());
+            caller.interrupt();
+            assertEquals("chatshard: advance: not applied: unavailable: "
+                    + "the thread was interrupted", interrupted(() -> client.advance(advance())));
+            assertEquals(2, requests.get());
+        }
+    }
+
+    /** The error of a call whose thread is interrupted, as people read it. */
+    private static String interrupted(Executable call) {
+        String error = assertThrows(ChatshardException.class, call).toString();
+        assertTrue(Thread.interrupted(), "the thread stays interrupted");
+        return error;
     }
 
     @Test
@@ -408,6 +441,10 @@ class CallsTest {
             assertEquals(Outcome.REFUSED, error.outcome());
             assertEquals("too_large", error.error());
             assertThrows(IllegalArgumentException.class, () -> client.list("\ud800"));
+            assertEquals("an item of a list is null", assertThrows(NullPointerException.class,
+                    () -> client.unread(Collections.singletonList(null))).getMessage());
+            assertThrows(NullPointerException.class,
+                    () -> client.sync(SyncArgs.of("u").since(new Since(null, 1))));
             assertThrows(IllegalArgumentException.class,
                     () -> client.markRead("u", "c", -1));
             assertEquals(1, client.advance(advance()).lastSequence());

@@ -36,7 +36,7 @@ class ReadmeTest {
         return """
                 import dev.chatshard.client.*;
                 import java.time.Duration;
-                import java.util.List;
+                import java.util.*;
                 import java.util.concurrent.CompletableFuture;
 
                 public class %s {
@@ -78,7 +78,7 @@ class ReadmeTest {
                 }
             }
         }
-        assertEquals(9, names.size());
+        assertEquals(11, names.size());
         JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
         assertNotNull(compiler, "a JDK is needed");
         StringWriter errors = new StringWriter();

@@ -163,6 +163,9 @@ final class Vectors {
         if (value instanceof WatchOp op) {
             return op.text();
         }
+        if (value instanceof SyncOp op) {
+            return op.text();
+        }
         if (value == null || !value.getClass().isRecord()) {
             return value;
         }

@@ -118,6 +118,8 @@ class WrongServersTest {
                 () -> ChatshardClient.connect("unix:/nowhere/chatshard.sock")));
         assertThrows(IllegalArgumentException.class, () -> ChatshardOptions.of("localhost"));
         assertThrows(IllegalArgumentException.class, () -> ChatshardOptions.of("localhost:0"));
+        assertThrows(IllegalArgumentException.class,
+                () -> ChatshardOptions.of("http://127.0.0.1:7700"));
     }
 
     @Test
