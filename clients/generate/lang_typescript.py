@@ -326,6 +326,7 @@ def errors(schema: Schema) -> str:
     parts += [error_class(one) for one in schema.errors]
     kinds = "".join(f"  {one.status}: {error_name(one)},\n" for one in schema.errors)
     outcomes = "".join(f"  {one.status}: \"{outcome(one)}\",\n" for one in schema.errors)
+    names = "".join(f'  {one.status}: "{one.name}",\n' for one in schema.errors)
     parts.append(
         "type ServerErrorClass = new (\n  message: string,\n"
         "  details: ErrorDetails & { active?: string },\n) => ServerError;\n"
@@ -333,6 +334,10 @@ def errors(schema: Schema) -> str:
     parts.append(
         "/** The classes of errors by their statuses. */\n"
         f"export const ERRORS: Readonly<Record<number, ServerErrorClass>> = {{\n{kinds}}};\n"
+    )
+    parts.append(
+        "/** The names of errors by their statuses. */\n"
+        f"export const NAMES: Readonly<Record<number, string>> = {{\n{names}}};\n"
     )
     parts.append(
         "/** What each status says of the request; `byMessage` if its message says it. */\n"

@@ -2,7 +2,7 @@
 
 import { execFileSync } from "node:child_process";
 import { createRequire } from "node:module";
-import { copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 
 const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
 
@@ -19,4 +19,6 @@ for (const [name, type, module, resolution] of [
   });
   writeFileSync(`${directory}/package.json`, `{ "type": "${type}" }\n`);
 }
-copyFileSync("../../LICENSE", "LICENSE");
+// A copy of this directory alone has no license beside it.
+if (existsSync("../../LICENSE")) copyFileSync("../../LICENSE", "LICENSE");
+else console.error("there is no ../../LICENSE to copy: do not publish this package");

@@ -5,9 +5,11 @@
 
 import {
   AbortedError,
+  ArgumentError,
   ChatshardError,
   ConnectionError,
   DeadlineError,
+  type Outcome,
   ProtocolError,
 } from "./errors.js";
 import type {
@@ -27,6 +29,7 @@ import type {
   SyncReply,
   UnreadItem,
 } from "./generated-types.js";
+import { NAMES } from "./generated-errors.js";
 import { serverError } from "./replies.js";
 import { offAbort, onAbort } from "./signals.js";
 import { Pauses } from "./timing.js";
@@ -76,7 +79,7 @@ export type Own<A> = Omit<A, "userId">;
 export interface AppOptions {
   /** Where the door is, such as `https://chat.example`; in a browser it may be a path. */
   url: string;
-  /** A JWT, or what returns one; it is asked before each attempt. */
+  /** A JWT, or what returns one; it is asked before each attempt. If it throws, the call ends. */
   token?: string | (() => string | Promise<string>);
   /** The user, for a door that trusts `X-User-Id`. A gateway sets it in production. */
   userId?: string;
@@ -100,13 +103,19 @@ export interface AppCallOptions {
 
 type Body = Record<string, unknown>;
 
+const NOT_IN_HEADERS = /[^\t\x20-\x7e\x80-\xff]/;
+
+/** The errors that no repeat mends. */
+const LASTING = new Set(["protocol", "token"]);
 /** How long before its deadline a call makes its last attempt, in milliseconds. */
 const LAST = 50;
 
 export class AppClient {
   readonly #options: AppOptions;
 
+  /** Throws an {@link ArgumentError} without a `url`. */
   constructor(options: AppOptions) {
+    if (typeof options.url !== "string") throw new ArgumentError("url: must be a string");
     this.#options = { ...options, url: options.url.replace(/\/+$/, "") };
   }
 
@@ -168,19 +177,21 @@ export class AppClient {
     const isKeyed = isWrite && (this.#options.keys ?? true);
     const key = (idempotencyKey as string | undefined) ?? (isKeyed ? randomKey() : undefined);
     const body = JSON.stringify(withKeys(rest, snake));
+    const url = `${this.#options.url}/chat/${route}`;
+    if (this.#options.fetch === undefined) checkUrl(url);
     const mayRepeat = !isWrite || key !== undefined;
     const end = Date.now() + (options.timeoutMs ?? this.#options.timeoutMs ?? 10_000);
     const pauses = new Pauses();
     let unknown: ChatshardError | undefined;
     for (;;) {
       try {
-        return await this.#attempt(route, body, key, isWrite, end, options.signal);
+        return await this.#attempt(route, url, body, key, isWrite, end, options.signal);
       } catch (thrown) {
         const error = thrown as ChatshardError;
         if (error.outcome === "unknown") unknown ??= error;
         const left = end - Date.now() - LAST;
-        const isOver = error.outcome === "refused" || options.signal?.aborted || left < LAST;
-        if (!mayRepeat || isOver) {
+        const isFinal = error.outcome === "refused" || LASTING.has(error.code);
+        if (!mayRepeat || isFinal || options.signal?.aborted || left < LAST) {
           throw error.outcome === "notApplied" && unknown !== undefined ? unknown : error;
         }
         await pause(Math.min(pauses.next(), left), options.signal);
@@ -190,22 +201,23 @@ export class AppClient {
 
   async #attempt(
     route: string,
+    url: string,
     body: string,
     key: string | undefined,
     isWrite: boolean,
     end: number,
     signal: AbortSignal | undefined,
   ): Promise<unknown> {
-    const outcome = isWrite ? "unknown" : "notApplied";
+    let outcome: Outcome = "notApplied";
     if (signal?.aborted) throw new AbortedError(`${route}: aborted`, "notApplied", signal.reason);
-    const headers = await this.#headers(key);
     const own = new AbortController();
     const abort = () => own.abort(signal?.reason);
     onAbort(signal, abort);
     const timer = setTimeout(() => own.abort(), Math.max(0, end - Date.now()));
     const call = this.#options.fetch ?? fetch;
     try {
-      const url = `${this.#options.url}/chat/${route}`;
+      const headers = this.#headers(key, await this.#token(route, own.signal));
+      if (isWrite) outcome = "unknown";
       const reply = await call(url, { method: "POST", headers, body, signal: own.signal });
       return data(route, reply.status, await reply.text(), !isWrite);
     } catch (error) {
@@ -221,16 +233,60 @@ export class AppClient {
     }
   }
 
-  async #headers(key: string | undefined): Promise<Record<string, string>> {
-    const { headers, token, userId } = this.#options;
-    const jwt = typeof token === "function" ? await token() : token;
-    return {
+  /** The token of the options, unless the signal ends the wait for it. */
+  async #token(route: string, signal: AbortSignal): Promise<string | undefined> {
+    const { token } = this.#options;
+    if (typeof token !== "function") return token;
+    const asked = Promise.resolve()
+      .then(token)
+      .catch((error: unknown) => {
+        const details = { outcome: "notApplied", code: "token", cause: error } as const;
+        throw new ChatshardError(`${route}: no token: ${why(error)}`, details);
+      });
+    let stop = (): void => undefined;
+    const stopped = new Promise<never>((_, reject) => {
+      stop = () => reject(new Error("the wait for the token ended"));
+      signal.addEventListener("abort", stop);
+    });
+    try {
+      return await Promise.race([asked, stopped]);
+    } finally {
+      signal.removeEventListener("abort", stop);
+    }
+  }
+
+  #headers(key: string | undefined, jwt: string | undefined): Record<string, string> {
+    const { headers, userId } = this.#options;
+    const all: Record<string, string> = {
       "Content-Type": "application/json",
       ...headers,
       ...(jwt !== undefined && { Authorization: `Bearer ${jwt}` }),
       ...(userId !== undefined && { "X-User-Id": bytesOf(userId) }),
       ...(key !== undefined && { "Idempotency-Key": bytesOf(key) }),
     };
+    for (const [name, value] of Object.entries(all)) {
+      if (NOT_IN_HEADERS.test(value)) {
+        throw new ArgumentError(`the value of ${name} has a character that no header can have`);
+      }
+    }
+    return all;
+  }
+}
+
+/** Fails at once for what `fetch` would reject each time. */
+function checkUrl(url: string): void {
+  const advice = "write http://HOST:PORT or https://HOST, or in a browser a path";
+  const page = (globalThis as { location?: { href?: string } }).location?.href;
+  if (!canParse(url, page) || (canParse(url) && !/^https?:/i.test(url))) {
+    throw new ArgumentError(`url: "${url}" is no URL of an HTTP door: ${advice}`);
+  }
+}
+
+function canParse(url: string, base?: string): boolean {
+  try {
+    return new URL(url, base) !== undefined;
+  } catch {
+    return false;
   }
 }
 
@@ -243,14 +299,20 @@ function data(route: string, status: number, text: string, isRead: boolean): unk
     // A gateway may answer with a page.
   }
   if (status === 200 && envelope?.code === 200) return withKeys(envelope.data, camel);
-  const message = typeof envelope?.msg === "string" ? envelope.msg : `HTTP status ${status}`;
+  const message = typeof envelope?.msg === "string" ? envelope.msg : without(status, text);
   if (status === 200) {
     const outcome = isRead ? "notApplied" : "unknown";
     throw new ProtocolError(`${route}: the answer is not from chatshard`, outcome);
   }
-  const error = serverError(status, "http", message, isRead);
+  const error = serverError(status, NAMES[status] ?? "http", message, isRead);
   error.message = `${route}: ${message}`;
   throw error;
+}
+
+/** What an answer without an envelope says: its text, unless that is a page. */
+function without(status: number, text: string): string {
+  const isPlain = text.length > 0 && text.length < 500 && !/^\s*[<{[]/.test(text);
+  return `HTTP status ${status}${isPlain ? `: ${text.trim()}` : ""}`;
 }
 
 function why(error: unknown): string {

@@ -192,8 +192,7 @@ export class Connection {
 
   async #greet(shard: number | undefined): Promise<this> {
     const { token, name, staleMs, connectTimeoutMs, hooks } = this.#settings;
-    const late = `${this.#name}: no connection in ${connectTimeoutMs} ms`;
-    const timer = setTimeout(() => this.end(new ConnectionError(late)), connectTimeoutMs);
+    const timer = setTimeout(() => this.end(this.#late()), connectTimeoutMs);
     try {
       this.hello = await new Promise<HelloReply>((resolve, reject) => {
         this.submit({
@@ -369,13 +368,20 @@ export class Connection {
     return new ProtocolError(`${this.#name}: not a chatshard server: ${claimed}${looks}`);
   }
 
+  #late(): ConnectionError {
+    const isOpen = !this.#socket.connecting;
+    const what = isOpen ? "it accepts connections, but did not reply" : "no connection";
+    return new ConnectionError(`${this.#name}: ${what} in ${this.#settings.connectTimeoutMs} ms`);
+  }
+
   #closed(): ConnectionError {
     const early = this.hello === undefined ? " before hello" : "";
     return new ConnectionError(`${this.#name}: the server ended the connection${early}`);
   }
 
   #broken(error: Error & { code?: string }): ConnectionError {
-    const isPlain = this.#settings.tls !== undefined && /wrong version/i.test(error.message);
+    const isTls = this.#settings.tls !== undefined;
+    const isPlain = isTls && /wrong version|handshake failure/i.test(error.message);
     const advice = isPlain ? "; the server speaks no TLS, it seems" : "";
     const message = error.message.trim() || error.code || "no connection";
     return new ConnectionError(`${this.#name}: ${message}${advice}`, "notApplied", error);

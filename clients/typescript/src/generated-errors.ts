@@ -66,6 +66,21 @@ export const ERRORS: Readonly<Record<number, ServerErrorClass>> = {
   503: UnavailableError,
 };
 
+/** The names of errors by their statuses. */
+export const NAMES: Readonly<Record<number, string>> = {
+  400: "invalid_argument",
+  401: "unauthenticated",
+  403: "permission_denied",
+  404: "not_found",
+  409: "conflict",
+  410: "gone",
+  413: "too_large",
+  421: "moved",
+  423: "disabled",
+  429: "busy",
+  503: "unavailable",
+};
+
 /** What each status says of the request; `byMessage` if its message says it. */
 export const OUTCOMES: Readonly<Record<number, Outcome | "byMessage">> = {
   400: "refused",

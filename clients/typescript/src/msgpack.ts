@@ -78,7 +78,7 @@ export class Writer {
     if (typeof value !== "string") throw wrong(name, "a string", value);
     if (value.length < SHORT && this.#ascii(value)) return;
     // A lone surrogate has no UTF-8. To replace it silently could make two ids one.
-    if (!isWellFormed(value)) throw wrong(name, "a string of whole characters", value);
+    if (!isWellFormed(value)) throw new ArgumentError(`${name}: has half of a surrogate pair`);
     const count = Buffer.byteLength(value);
     if (count < 32) this.#byte(0xa0 | count);
     else if (count < 0x100) this.#head(0xd9, count, 1);

@@ -96,6 +96,9 @@ const TIMER_MAX = 2 ** 31 - 1;
 
 /** Reads `HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`. */
 export function parseAddress(text: string): Address {
+  if (typeof text !== "string") {
+    throw new ArgumentError(`addresses: must be HOST:PORT or unix:PATH, not ${String(text)}`);
+  }
   if (text.startsWith("unix:")) {
     if (text.length === 5) throw new ArgumentError(`addresses: no path in "${text}"`);
     return { text, path: text.slice(5) };
@@ -129,7 +132,7 @@ function count(value: number, name: string, least: number): number {
 /** The options with their defaults. Throws an {@link ArgumentError} for an option that is wrong. */
 export function settings(options: ClientOptions): Settings {
   const { addresses = "127.0.0.1:7700", tls = false, connections, staleMs } = options;
-  const texts = typeof addresses === "string" ? [addresses] : addresses;
+  const texts = Array.isArray(addresses) ? (addresses as string[]) : [addresses as string];
   if (texts.length === 0) throw new ArgumentError("addresses: there is none");
   return {
     addresses: texts.map(parseAddress),

@@ -101,7 +101,7 @@ test("a key makes a repeat safe, and each write has one", async () => {
 test("errors have the classes of the other client", async () => {
   await assert.rejects(alice.markRead({ chatId: "none", seq: 1 }), (error: unknown) => {
     assert.ok(error instanceof app.NotFoundError);
-    assert.deepEqual([error.outcome, error.status], ["refused", 404]);
+    assert.deepEqual([error.outcome, error.status, error.code], ["refused", 404, "not_found"]);
     return true;
   });
   await assert.rejects(alice.markRead({ chatId: "g1", seq: 99 }), app.InvalidArgumentError);
@@ -114,6 +114,47 @@ test("errors have the classes of the other client", async () => {
     return true;
   });
   await assert.rejects(stranger.clear({ chatId: "c" }), { outcome: "unknown" });
+});
+
+test("what no repeat mends fails at once", async () => {
+  const url = `http://${server.http}`;
+  type Kind = new (...a: never[]) => Error;
+  const fails = async (options: app.AppOptions, kind: Kind, text: RegExp) => {
+    const begun = performance.now();
+    const client = new app.AppClient({ timeoutMs: 30_000, ...options });
+    await assert.rejects(client.list(), (error: Error) => {
+      assert.ok(error instanceof kind, String(error));
+      assert.match(error.message, text);
+      return true;
+    });
+    assert.ok(performance.now() - begun < 10_000);
+  };
+  assert.throws(() => new app.AppClient({} as app.AppOptions), app.ArgumentError);
+  for (const wrong of [server.http!, "localhost:7780", "/api", "ftp://host"]) {
+    await fails({ url: wrong }, app.ArgumentError, /no URL of an HTTP door/);
+  }
+  await fails({ url, userId: "a\nb" }, app.ArgumentError, /the value of X-User-Id/);
+  await fails({ url, token: "会话" }, app.ArgumentError, /the value of Authorization/);
+  const token = () => Promise.reject(new Error("the session is over"));
+  await fails({ url, token }, app.ChatshardError, /no token: the session is over/);
+  await fails({ url: `http://${server.tcp}` }, app.InvalidArgumentError, /this is the TCP door/);
+  await withServer(
+    (_, reply) => void reply.end("<html>log in</html>"),
+    (page) => fails({ url: page }, app.ProtocolError, /not from chatshard/),
+  );
+});
+
+test("a token that never comes does not hold a call", async () => {
+  const token = () => new Promise<string>(() => undefined);
+  const client = new app.AppClient({ url: `http://${server.http}`, token });
+  const late = client.delete({ ids: [] }, { timeoutMs: 100 });
+  await assert.rejects(late, (error: unknown) => {
+    assert.ok(error instanceof app.DeadlineError);
+    assert.equal(error.outcome, "notApplied");
+    return true;
+  });
+  const signal = AbortSignal.timeout(50);
+  await assert.rejects(client.list({}, { signal }), app.AbortedError);
 });
 
 test("an id outside ASCII", async () => {

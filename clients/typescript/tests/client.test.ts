@@ -295,7 +295,8 @@ test("arguments that cannot be sent are refused", async () => {
       assert.equal(error.outcome, "refused");
     }
   });
-  for (const addresses of ["", "x", "x:0", "x:99999", ":1", "unix:", [], "a:b:1"]) {
+  const wrong: unknown[] = ["", "x", "x:0", "x:99999", ":1", "unix:", [], "a:b:1", 7700, [7700]];
+  for (const addresses of wrong as string[]) {
     assert.throws(() => new Client({ addresses }), ArgumentError, String(addresses));
   }
 });
