@@ -165,7 +165,7 @@ def methods(schema: Schema, is_async: bool) -> str:
     typing = f"from typing import {', '.join(names)}"
     lines = [HEAD + f'"""The methods of the {kind} client, one for each command."""', ""]
     lines += ["from __future__ import annotations", "", typing, ""]
-    lines += ["from .._command import Command, flag_value, list_value"]
+    lines += ["from .._command import Command, flag_value, list_value, record_value"]
     lines += ["from ..pages import " + ("AsyncItems, Page" if is_async else "Page, blocking_items")]
     lines += ["from . import commands as c", "from . import records as r", ""]
     lines += ['T = TypeVar("T")', "", "", f"class {title}:"]

@@ -312,5 +312,5 @@ def sent_value(name: str, field: Field, is_argument: bool, schema: Optional[Sche
     if field.item == "flag":
         return f"flag_value({name})" if is_argument else f"None if {name} is None else int({name})"
     if is_argument and schema and schema.is_record(field.item) and not field.is_list:
-        return f"{name} and {name}._values()"
+        return f'record_value("{name}", {name})'
     return name

@@ -11,7 +11,8 @@ import threading
 import time
 import unittest
 import warnings
-from typing import Any, List
+from typing import Any, List, cast
+from unittest import mock
 
 from chatshard import (
     Attempt,
@@ -99,6 +100,18 @@ class Blocking(unittest.TestCase):
         command = [sys.executable, "-X", "dev", "-W", "error", "-c", code, self.server.address]
         done = subprocess.run(command, capture_output=True, timeout=60, check=False)
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"", b""))
+
+    def test_a_wrong_argument_is_an_error_and_not_a_wait(self) -> None:
+        with Client(self.server.address) as client:
+            with self.assertRaises(TypeError):
+                client.list(cast(Any, 5))
+            with self.assertRaises(TypeError):
+                client.ping(timeout=cast(Any, "1"))
+            with mock.patch.object(client._async, "_begin", side_effect=KeyError):
+                with self.assertRaises(KeyError):  # a fault on the loop reaches the caller too
+                    client.ping()
+            client.ping()
+            self.assertEqual(client._async._calls, {})
 
     def test_a_call_ends_within_its_deadline(self) -> None:
         client = Client("127.0.0.1:1", call_timeout=0.3)

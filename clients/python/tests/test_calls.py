@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 import unittest
-from typing import Any, List
+from collections import Counter
+from typing import Any, List, cast
 from unittest import mock
 
 from chatshard import (
@@ -143,6 +144,24 @@ class Bounds(AsyncTest):
         sent = [one for one in results if isinstance(one, OutcomeUnknownError)]
         self.assertEqual(len(sent), 1)
 
+    async def test_calls_over_the_bound_fail_fast_however_many_wait(self) -> None:
+        async with FakeServer(silent(in_flight=1)) as fake:
+            client = AsyncClient(fake.address, waiting_calls=5000, connections=1)
+            await client.connect()
+            assert client._pool is not None
+            connection = client._pool._places[0]
+            assert connection is not None
+            with mock.patch.object(connection, "forget_done") as look:
+                begun = time.monotonic()
+                calls = [asyncio.ensure_future(client.list("u", timeout=3)) for _ in range(7001)]
+                await asyncio.sleep(0)
+                seconds = time.monotonic() - begun
+            results = await asyncio.gather(*calls, return_exceptions=True)
+            await client.close()
+        names = Counter(one.name for one in results if isinstance(one, CallError))
+        self.assertEqual(names, {"deadline": 5001, "too_many_waiting": 2000})
+        self.assertLess(look.call_count, 2 + seconds / 0.02)
+
     async def test_calls_that_ended_make_room_for_others(self) -> None:
         async with FakeServer(silent(in_flight=1)) as fake:
             client = AsyncClient(fake.address, waiting_calls=2, call_timeout=0.5)
@@ -172,6 +191,18 @@ class Bounds(AsyncTest):
                     await client.unread("alice")
                 with self.assertRaises(ValueError):
                     await client.mark_read("u", "c", -1)
+                wrong: Any = 5
+                for call in (
+                    lambda: client.list(wrong),
+                    lambda: client.unread([wrong]),
+                    lambda: client.sync("u", since=wrong),
+                    lambda: client.mark_read_many("u", [wrong]),
+                    lambda: client.ping(timeout=cast(Any, "1")),
+                ):
+                    with self.assertRaises(TypeError):
+                        await call()
+                with self.assertRaises(ValueError):
+                    await client.ping(timeout=float("nan"))
                 self.assertEqual(client._calls, {})
         self.assertEqual(fake.asked, [])
 

@@ -205,8 +205,10 @@ class Options(AsyncTest):
             {"addresses": []},
             {"addresses": "nowhere"},
             {"addresses": "host:port"},
+            {"addresses": "http://host:7700"},
             {"connections": 0},
             {"call_timeout": 0},
+            {"call_timeout": float("nan")},
             {"stale": 0},
             {"stale": 601},
             {"waiting_calls": -1},
@@ -214,6 +216,10 @@ class Options(AsyncTest):
         for options in wrong:
             with self.assertRaises(ValueError):
                 AsyncClient(**options)
+        numbers: List[Any] = [7700, [7700], b"host:7700"]
+        for addresses in numbers:
+            with self.assertRaisesRegex(TypeError, "addresses: expected"):
+                AsyncClient(addresses)
 
     async def test_a_refused_hello_is_the_error_of_connect(self) -> None:
         async def handler(peer: Peer) -> None:

@@ -51,6 +51,8 @@ class AtHello(AsyncTest):
         context = ssl.create_default_context()
         reply = (1).to_bytes(4, "big") + b"\xc0" + bytes(40)
         await self.fails(says(reply), "speaks no TLS", tls=context)
+        alert = b"\x15\x03\x03\x00\x02\x02\x28"  # what a server of chatshard sends
+        await self.fails(says(alert), "speaks no TLS", tls=context)
 
     async def test_garbage(self) -> None:
         choices = seeded()
@@ -91,7 +93,7 @@ class AtHello(AsyncTest):
             await self.fails(says(data), f"a frame of {length} bytes")
 
     async def test_silence_and_slowness(self) -> None:
-        await self.fails(says(b""), "no connection", connect_timeout=0.2)
+        await self.fails(says(b""), "no reply to `hello`", connect_timeout=0.2)
 
         async def slow(peer: Peer) -> None:
             await peer.reader.read(1)
@@ -100,7 +102,7 @@ class AtHello(AsyncTest):
                 await peer.writer.drain()
                 await asyncio.sleep(0.1)
 
-        await self.fails(slow, "no connection", connect_timeout=0.3)
+        await self.fails(slow, "no reply to `hello`", connect_timeout=0.3)
 
     async def test_an_early_end(self) -> None:
         await self.fails(says(b"", stays=False), "lost")

@@ -16,6 +16,18 @@ FIRST_PAUSE_S = 0.05
 LAST_PAUSE_S = 2.0
 
 
+def check(command: Command[Any], key: Optional[str], timeout: Optional[float]) -> None:
+    """Raises the errors of a call that the encoder does not find."""
+    if key is not None and not isinstance(key, str):
+        kind = type(key).__name__
+        raise TypeError(f"{command.name}: the id of a chat or user is a str, this one is a {kind}")
+    if timeout is not None:
+        if not isinstance(timeout, (int, float)):
+            raise TypeError(f"timeout: expected seconds, found a {type(timeout).__name__}")
+        if timeout != timeout:
+            raise ValueError("timeout: expected seconds, found a NaN")
+
+
 class Call:
     """A call that is under way, and what is known of its attempts."""
 

@@ -54,4 +54,15 @@ def list_value(name: str, values: Optional[Iterable[Any]]) -> Optional[List[Any]
         return None
     if isinstance(values, (str, bytes)):
         raise TypeError(f"{name}: expected several, found a single {type(values).__name__}")
-    return [value if isinstance(value, str) else value._values() for value in values]
+    return [value if isinstance(value, str) else record_value(name, value) for value in values]
+
+
+def record_value(name: str, value: Any) -> Optional[List[Any]]:
+    """The fields of a record as values of the wire."""
+    if value is None:
+        return None
+    try:
+        return value._values()  # type: ignore[no-any-return]
+    except AttributeError:
+        kind = type(value).__name__
+        raise TypeError(f"{name}: no value of the type {kind} belongs here") from None

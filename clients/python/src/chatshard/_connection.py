@@ -146,7 +146,10 @@ class Connection(asyncio.Protocol):
             failure = await asyncio.wait_for(work, options.connect_timeout)
         except asyncio.TimeoutError:
             seconds = options.connect_timeout
-            failure = Failure(f"no connection to {address} within {seconds:g} s", name="deadline")
+            what = f"no connection to {address}"
+            if connection._transport is not None:
+                what = f"{address} accepts connections, but there was no reply to `hello`"
+            failure = Failure(f"{what} within {seconds:g} s", name="deadline")
             connection.was_silent = True
         except (OSError, ValueError) as error:  # ValueError: a name that cannot be a host
             failure = Failure(_why(address, error))
@@ -472,7 +475,8 @@ def _foreign(first: bytes, length: int, bound: int) -> str:
 def _why(address: str, error: Exception) -> str:
     """The message for a connection that could not be made."""
     if isinstance(error, ssl.SSLError):
-        advice = "; this door speaks no TLS, it seems" if "WRONG_VERSION" in str(error) else ""
+        is_plain = "WRONG_VERSION" in str(error) or "HANDSHAKE_FAILURE" in str(error)
+        advice = "; this door speaks no TLS, it seems" if is_plain else ""
         return f"TLS with {address}: {error}{advice}"
     if isinstance(error, ConnectionRefusedError):
         return f"cannot connect to {address}: no server listens there"

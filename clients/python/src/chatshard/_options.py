@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
-from typing import Optional, Tuple, Union
+from typing import Iterable, Optional, Sequence, Tuple, Union
 
 from ._version import VERSION
 from .hooks import Hooks
@@ -40,7 +40,7 @@ class Options:
                 host_and_port(address)
         if not self.addresses:
             raise ValueError("addresses: name at least one")
-        if self.connect_timeout <= 0 or self.call_timeout <= 0:
+        if not (self.connect_timeout > 0 and self.call_timeout > 0):
             raise ValueError("connect_timeout and call_timeout must be over 0 seconds")
         if self.connections is not None and self.connections < 1:
             raise ValueError("connections must be at least 1")
@@ -76,9 +76,23 @@ def context_of(tls: Union[bool, ssl.SSLContext, None]) -> Optional[ssl.SSLContex
     return ssl.create_default_context() if tls else None
 
 
+def addresses_of(addresses: Union[str, Sequence[str]]) -> Tuple[str, ...]:
+    """The addresses of the option `addresses`."""
+    if isinstance(addresses, str):
+        return (addresses,)
+    kind = type(addresses).__name__
+    if not isinstance(addresses, Iterable) or isinstance(addresses, bytes):
+        raise TypeError(f"addresses: expected `HOST:PORT` or a list of such, found a {kind}")
+    found = tuple(addresses)
+    for address in found:
+        if not isinstance(address, str):
+            raise TypeError(f"addresses: expected `HOST:PORT`, found a {type(address).__name__}")
+    return found
+
+
 def host_and_port(address: str) -> Tuple[str, int]:
     """The parts of `HOST:PORT`. The host of an IPv6 address stands in brackets."""
     host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit() or not host or int(port) > 65535:
+    if not colon or not port.isdigit() or not host or "/" in host or int(port) > 65535:
         raise ValueError(f"`{address}` is no address: write HOST:PORT or unix:PATH")
     return host.strip("[]"), int(port)

@@ -22,6 +22,8 @@ OTHERS_S = 1.0
 # Seconds before an attempt to make a lost connection again; they double up to the last ones.
 FIRST_PAUSE_S = 0.5
 LAST_PAUSE_S = 8.0
+# Seconds between two looks for calls that ended while they waited.
+FORGET_PAUSE_S = 0.02
 
 
 class Pool:
@@ -46,6 +48,7 @@ class Pool:
         self._opening: Dict[int, asyncio.Task[None]] = {}
         self._ended: List[Connection] = []
         self._is_retired = False
+        self._forgot = float("-inf")
         self._put(first.hello.shard % self._count, first)
 
     @classmethod
@@ -94,7 +97,12 @@ class Pool:
         """How many calls wait for a place in flight."""
         return sum(len(one.queue) for one in self._places if one is not None)
 
-    def forget_done(self) -> None:
+    def forget_done(self, now: float) -> None:
+        """Drops calls that wait although nobody waits for them. It looks through all of them, so it
+        does nothing if it did so just before."""
+        if now < self._forgot + FORGET_PAUSE_S:
+            return
+        self._forgot = now
         for connection in self._places:
             if connection is not None:
                 connection.forget_done()

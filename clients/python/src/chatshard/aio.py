@@ -18,14 +18,14 @@ import ssl
 from types import TracebackType
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Type, TypeVar, Union
 
-from ._call import Call
+from ._call import Call, check
 from ._command import Command
 from ._connection import Failure, Promise, Request
 from ._generated import commands
 from ._generated.async_methods import AsyncMethods
 from ._generated.records import HelloReply
 from ._nodes import Nodes
-from ._options import Options, context_of
+from ._options import Options, addresses_of, context_of
 from ._pool import Pool
 from .errors import CallError, Outcome, call_error
 from .hooks import Attempt, Hooks, SafeHooks
@@ -82,7 +82,7 @@ class AsyncClient(AsyncMethods):
         hooks: Optional[Hooks] = None,
     ) -> None:
         self._options = Options(
-            addresses=(addresses,) if isinstance(addresses, str) else tuple(addresses),
+            addresses=addresses_of(addresses),
             token=token,
             name=name or Options.name,
             tls=context_of(tls),
@@ -201,6 +201,7 @@ class AsyncClient(AsyncMethods):
         key: Optional[str],
         timeout: Optional[float],
     ) -> T:
+        check(command, key, timeout)
         body, is_keyed = self._encode(command, arguments)
         call = self._begin(command, body, is_keyed, key, timeout)
         try:
@@ -264,7 +265,7 @@ class AsyncClient(AsyncMethods):
         if pool is None or connection is None:
             return Failure("there is no connection")
         if connection.waits() and pool.waiting() >= self._options.waiting_calls:
-            pool.forget_done()
+            pool.forget_done(self._loop.time())
             if pool.waiting() >= self._options.waiting_calls:
                 return Failure("too many calls wait for a place", name="too_many_waiting")
         call.request = Request(call.command, call.body, promise)

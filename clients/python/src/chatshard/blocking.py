@@ -21,13 +21,13 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Coroutine, Deque, Iterator, List, Optional, Sequence, Type, TypeVar, Union
 
-from ._call import Call
+from ._call import Call, check
 from ._command import Command
 from ._connection import Failure, Promise
 from ._generated.blocking_methods import BlockingMethods
 from ._generated.records import Event, HelloReply
 from .aio import AsyncClient
-from .errors import CallError, Outcome, call_error
+from .errors import Outcome, call_error
 from .hooks import Hooks
 from .watch import AsyncWatch
 
@@ -67,16 +67,14 @@ class _Box(Promise):
         self._context = copy_context()  # that of the caller, for hooks
         try:
             self.call = client._begin(command, body, is_keyed, key, timeout)
-        except CallError as error:
+            must_connect = client._pool is None
+            failure = None if must_connect else client._attempt(self.call, self)
+        except Exception as error:  # of whatever kind: the thread waits for its outcome
             self.error = error
             self._open()
             return
-        if client._pool is None:
-            self._go_on(None)
-        else:
-            failure = client._attempt(self.call, self)
-            if failure is not None:
-                self._go_on(failure)
+        if must_connect or failure is not None:
+            self._go_on(failure)
 
     def done(self) -> bool:
         return self._is_done or self._task is not None
@@ -326,6 +324,7 @@ class Client(BlockingMethods):
         timeout: Optional[float],
     ) -> T:
         self._thread.check_caller()
+        check(command, key, timeout)
         body, is_keyed = self._async._encode(command, arguments)
         box = _Box(self._async)
         loop = self._thread.loop

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Iterable, List, Optional, TypeVar
 
-from .._command import Command, flag_value, list_value
+from .._command import Command, flag_value, list_value, record_value
 from ..pages import AsyncItems, Page
 from . import commands as c
 from . import records as r
@@ -408,7 +408,7 @@ class AsyncMethods:
             limit: Most changes in the reply. 1 to 1000; 1000 if absent.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
-        arguments: List[Any] = [user_id, since and since._values(), limit]
+        arguments: List[Any] = [user_id, record_value("since", since), limit]
         return await self._call(c.SYNC, arguments, user_id, timeout)
 
     async def explain(

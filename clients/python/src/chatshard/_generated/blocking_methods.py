@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Iterator, List, Optional, TypeVar
 
-from .._command import Command, flag_value, list_value
+from .._command import Command, flag_value, list_value, record_value
 from ..pages import Page, blocking_items
 from . import commands as c
 from . import records as r
@@ -406,7 +406,7 @@ class BlockingMethods:
             limit: Most changes in the reply. 1 to 1000; 1000 if absent.
             timeout: Seconds for the call with all its repeats; absent: the client's.
         """
-        return self._call(c.SYNC, [user_id, since and since._values(), limit], user_id, timeout)
+        return self._call(c.SYNC, [user_id, record_value("since", since), limit], user_id, timeout)
 
     def explain(
         self,
