@@ -55,9 +55,9 @@ final class Call<R> implements Exchange {
             boolean mayRepeat) {
         this.shared = shared;
         this.nodes = nodes;
-        this.patience = patience;
+        this.patience = ChatshardOptions.bounded(patience);
         began = System.nanoTime();
-        deadline = began + patience.toNanos();
+        deadline = began + this.patience.toNanos();
         command = arguments.command();
         body = new Encoder(64);
         arguments.encode(body, key);

@@ -19,6 +19,7 @@ public final class ChatshardOptions {
     static final String NAME = "chatshard-java/0.1.0";
     /** Most connections to a node, if the options name no other number. */
     private static final int CONNECTIONS = 16;
+    private static final Duration LONGEST = Duration.ofDays(36_500);
 
     private final List<Address> addresses;
     private String token;
@@ -159,7 +160,12 @@ public final class ChatshardOptions {
         if (timeout.isNegative() || timeout.isZero()) {
             throw new IllegalArgumentException(option + " must be longer than 0");
         }
-        return timeout;
+        return bounded(timeout);
+    }
+
+    /** A time that nanoseconds can count: one that is longer than a life is as good as forever. */
+    static Duration bounded(Duration time) {
+        return time.compareTo(LONGEST) > 0 ? LONGEST : time;
     }
 
     private static int positive(String option, int number) {

@@ -94,8 +94,11 @@ final class Shared {
     void hook(Consumer<Hooks> call) {
         try {
             call.accept(options.hooks());
-        } catch (RuntimeException error) {
-            // A hook that fails must not change what a call returns.
+        } catch (RuntimeException | Error error) {
+            // A hook that fails must not change what a call returns, nor end a thread of the
+            // client. Its stack is shown as if it had ended one.
+            Thread here = Thread.currentThread();
+            here.getUncaughtExceptionHandler().uncaughtException(here, error);
         }
     }
 

@@ -209,7 +209,8 @@ public final class Watch implements AutoCloseable, Iterable<Event> {
      */
     public Event next(Duration patience) throws InterruptedException {
         shared.requireOther();
-        long until = patience == null ? 0 : System.nanoTime() + patience.toNanos();
+        long until = patience == null ? 0 : System.nanoTime()
+                + ChatshardOptions.bounded(patience).toNanos();
         synchronized (lock) {
             for (;;) {
                 Event event = take();

@@ -100,8 +100,12 @@ final class Wire {
         return !closed;
     }
 
-    private void cannotConnect(Exception error) {
-        owner.broken("cannot connect to " + address + ": " + error.getMessage());
+    private void cannotConnect(Throwable error) {
+        owner.broken("cannot connect to " + address + ": " + reason(error));
+    }
+
+    private static String reason(Throwable error) {
+        return error.getMessage() == null ? error.toString() : error.getMessage();
     }
 
     private void register(boolean isConnected) {
@@ -141,7 +145,8 @@ final class Wire {
                 key.interestOpsAnd(~SelectionKey.OP_WRITE);
                 continueWriting();
             }
-        } catch (IOException | RuntimeException error) {
+        } catch (IOException | RuntimeException | Error error) {
+            // Even without memory the thread goes on: other connections need it.
             if (isConnecting) {
                 cannotConnect(error);
             } else {
@@ -150,10 +155,10 @@ final class Wire {
         }
     }
 
-    private void broken(Exception error) {
+    private void broken(Throwable error) {
         owner.broken(error instanceof ProtocolException
-                ? "the server at " + address + " broke the protocol: " + error.getMessage()
-                : "the connection to " + address + " is lost: " + error.getMessage());
+                ? "the server at " + address + " broke the protocol: " + reason(error)
+                : "the connection to " + address + " is lost: " + reason(error));
     }
 
     private void read() throws IOException {
