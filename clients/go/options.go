@@ -163,6 +163,9 @@ func (o *Options) dial(ctx context.Context, address string) (net.Conn, error) {
 	secured := tls.Client(socket, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		socket.Close()
+		if strings.HasSuffix(err.Error(), "handshake failure") {
+			return nil, foreignError("TLS: " + err.Error() + "; a server without TLS replies so")
+		}
 		return nil, fmt.Errorf("TLS: %w", err)
 	}
 	return secured, nil

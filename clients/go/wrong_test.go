@@ -97,6 +97,12 @@ func TestServerWithTLSAndWithout(t *testing.T) {
 		p.socket.Write([]byte{0x15, 3, 3, 0, 2, 2, 10})
 	})
 	expect(t, connectFails(t, at(f.address)), "the server speaks TLS")
+	plainChatshard := serveFake(t, func(p *peer) {
+		p.socket.Write([]byte{0x15, 3, 3, 0, 2, 2, 40})
+		io.Copy(io.Discard, p.socket)
+	})
+	expect(t, connectFails(t, Options{Addresses: []string{plainChatshard.address},
+		TLS: &tls.Config{}}), "a server without TLS replies so")
 	plain := serveFake(t, func(p *peer) {
 		p.error(0, statusUnauthenticated, "unauthenticated", "the first request must be hello")
 	})

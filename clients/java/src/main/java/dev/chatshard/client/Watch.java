@@ -111,7 +111,8 @@ public final class Watch implements AutoCloseable, Iterable<Event> {
     }
 
     /** Ends the stream. Events that were received can still be taken, and then the error comes. */
-    private void end(ChatshardException why) {
+    private void end(ChatshardException cause) {
+        ChatshardException why = cause == null ? null : cause.in(WatchArgs.COMMAND.name());
         CompletableFuture<Event> waits;
         Connection open;
         synchronized (lock) {

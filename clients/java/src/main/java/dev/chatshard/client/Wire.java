@@ -8,6 +8,7 @@ import java.nio.channels.SelectionKey;
 import java.nio.channels.SocketChannel;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.atomic.AtomicReference;
+import javax.net.ssl.SSLException;
 
 /**
  * The socket of a connection, and its bytes.
@@ -105,7 +106,9 @@ final class Wire {
     }
 
     private static String reason(Throwable error) {
-        return error.getMessage() == null ? error.toString() : error.getMessage();
+        String message = error.getMessage() == null ? error.toString() : error.getMessage();
+        return error instanceof SSLException && message.endsWith("handshake_failure")
+                ? message + "; a server without TLS replies so" : message;
     }
 
     private void register(boolean isConnected) {

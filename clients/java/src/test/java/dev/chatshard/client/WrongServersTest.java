@@ -81,6 +81,8 @@ class WrongServersTest {
     void tls() throws Exception {
         byte[] alert = HexFormat.of().parseHex("15030300020246");
         assertSays("it speaks TLS", error(saying(alert), false));
+        byte[] plain = {0x15, 3, 3, 0, 2, 2, 40};
+        assertSays("a server without TLS replies so", error(saying(plain), true));
     }
 
     @Test
