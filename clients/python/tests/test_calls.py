@@ -197,6 +197,7 @@ class Bounds(AsyncTest):
                     lambda: client.unread([wrong]),
                     lambda: client.sync("u", since=wrong),
                     lambda: client.mark_read_many("u", [wrong]),
+                    lambda: client.set_flags("u", "c", is_top=cast(Any, "yes")),
                     lambda: client.ping(timeout=cast(Any, "1")),
                 ):
                     with self.assertRaises(TypeError):

@@ -212,6 +212,7 @@ class Options(AsyncTest):
             {"stale": 0},
             {"stale": 601},
             {"waiting_calls": -1},
+            {"token": "from-a-file\n"},
         ]
         for options in wrong:
             with self.assertRaises(ValueError):

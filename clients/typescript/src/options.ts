@@ -133,6 +133,10 @@ function count(value: number, name: string, least: number): number {
 export function settings(options: ClientOptions): Settings {
   const { addresses = "127.0.0.1:7700", tls = false, connections, staleMs } = options;
   const texts = Array.isArray(addresses) ? (addresses as string[]) : [addresses as string];
+  // An error must not show the token.
+  if (options.token !== undefined && !/^[\x21-\x7e]*$/.test(options.token)) {
+    throw new ArgumentError("token: visible ASCII characters alone, no blank and no line break");
+  }
   if (texts.length === 0) throw new ArgumentError("addresses: there is none");
   return {
     addresses: texts.map(parseAddress),

@@ -299,6 +299,7 @@ test("arguments that cannot be sent are refused", async () => {
   for (const addresses of wrong as string[]) {
     assert.throws(() => new Client({ addresses }), ArgumentError, String(addresses));
   }
+  assert.throws(() => new Client({ token: "from-a-file\n" }), /^ArgumentError: token: visible/);
 });
 
 test("the same key returns the first reply; another request with it is a conflict", async () => {

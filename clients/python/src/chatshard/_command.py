@@ -45,6 +45,8 @@ def read_empty(d: bytes, p: int) -> Tuple[None, int]:
 
 def flag_value(value: Optional[bool]) -> Optional[int]:
     """A flag is 0 or 1 on the wire."""
+    if value is not None and not isinstance(value, int):
+        raise TypeError(f"a flag is a bool, this one is a {type(value).__name__}")
     return None if value is None else int(value)
 
 

@@ -38,6 +38,8 @@ class Options:
         for address in self.addresses:
             if not address.startswith(UNIX):
                 host_and_port(address)
+        if self.token is not None and not _is_token(self.token):
+            raise ValueError("token: visible ASCII characters alone, no blank and no line break")
         if not self.addresses:
             raise ValueError("addresses: name at least one")
         if not (self.connect_timeout > 0 and self.call_timeout > 0):
@@ -67,6 +69,10 @@ class Options:
             return True
         is_tcp = not address.startswith(UNIX)
         return self.token is None or (is_tcp and self.verifies())
+
+
+def _is_token(token: str) -> bool:
+    return token.isascii() and token.isprintable() and " " not in token
 
 
 def context_of(tls: Union[bool, ssl.SSLContext, None]) -> Optional[ssl.SSLContext]:
