@@ -115,6 +115,9 @@ public final class ChatshardException extends RuntimeException {
         };
         String number = status == 0 ? "" : status + " ";
         String call = command.isEmpty() ? "" : command + ": ";
-        return "chatshard: " + call + what + ": " + number + error + ": " + getMessage();
+        // The server's message may begin with the outcome too.
+        String message = getMessage().startsWith(what + ": ")
+                ? getMessage().substring(what.length() + 2) : getMessage();
+        return "chatshard: " + call + what + ": " + number + error + ": " + message;
     }
 }

@@ -150,6 +150,8 @@ class CallsTest {
             } while (never.status() == 0);
             assertEquals(Outcome.NOT_APPLIED, never.outcome());
             assertEquals(503, never.status());
+            assertEquals("chatshard: advance: not applied: 503 " + never.error() + ": it starts",
+                    never.toString());
         }
     }
 
