@@ -362,5 +362,6 @@ def error_name(error: Error) -> str:
 def error_class(error: Error) -> str:
     return (
         f"{doc(f'Status {error.status}: {sentence(error.about)}')}"
-        f"export class {error_name(error)} extends ServerError {{}}\n"
+        f"export class {error_name(error)} extends ServerError {{\n"
+        f'  override name = "{error_name(error)}";\n}}\n'
     )

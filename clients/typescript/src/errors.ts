@@ -21,6 +21,9 @@ export interface ErrorDetails {
 
 /** Every error of a call. */
 export class ChatshardError extends Error {
+  /** The name of the class, also in a bundle that shortens the names of classes. */
+  override name = "ChatshardError";
+
   /** What is known of the request. */
   readonly outcome: Outcome;
   /** The status of the reply; 0 without a reply. */
@@ -30,7 +33,6 @@ export class ChatshardError extends Error {
 
   constructor(message: string, details: ErrorDetails) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
-    this.name = new.target.name;
     this.outcome = details.outcome;
     this.status = details.status ?? 0;
     this.code = details.code ?? "client";
@@ -39,6 +41,8 @@ export class ChatshardError extends Error {
 
 /** A reply with an error. Each status of the protocol has a class of its own. */
 export class ServerError extends ChatshardError {
+  override name = "ServerError";
+
   /** With status 421, the address of the active; empty if the server does not know it. */
   readonly active: string;
 
@@ -50,6 +54,8 @@ export class ServerError extends ChatshardError {
 
 /** An argument that cannot be sent, such as a fraction in the place of an integer. */
 export class ArgumentError extends ChatshardError {
+  override name = "ArgumentError";
+
   constructor(message: string) {
     super(message, { outcome: "refused", code: "invalid_argument" });
   }
@@ -57,6 +63,8 @@ export class ArgumentError extends ChatshardError {
 
 /** The connection could not be made, or was lost. */
 export class ConnectionError extends ChatshardError {
+  override name = "ConnectionError";
+
   constructor(message: string, outcome: Outcome = "notApplied", cause?: unknown) {
     super(message, { outcome, code: "connection", cause });
   }
@@ -64,6 +72,8 @@ export class ConnectionError extends ChatshardError {
 
 /** The server sent bytes that are not of the protocol. */
 export class ProtocolError extends ChatshardError {
+  override name = "ProtocolError";
+
   constructor(message: string, outcome: Outcome = "notApplied", cause?: unknown) {
     super(message, { outcome, code: "protocol", cause });
   }
@@ -71,6 +81,8 @@ export class ProtocolError extends ChatshardError {
 
 /** The time of the call was over. The cause is the error of its last attempt, if one failed. */
 export class DeadlineError extends ChatshardError {
+  override name = "DeadlineError";
+
   constructor(message: string, outcome: Outcome, cause?: unknown) {
     super(message, { outcome, code: "deadline", cause });
   }
@@ -78,6 +90,8 @@ export class DeadlineError extends ChatshardError {
 
 /** The caller's `AbortSignal` ended the call. The cause is its reason. */
 export class AbortedError extends ChatshardError {
+  override name = "AbortedError";
+
   constructor(message: string, outcome: Outcome, cause?: unknown) {
     super(message, { outcome, code: "aborted", cause });
   }
@@ -85,6 +99,8 @@ export class AbortedError extends ChatshardError {
 
 /** The client is closed. */
 export class ClosedError extends ChatshardError {
+  override name = "ClosedError";
+
   constructor(outcome: Outcome = "notApplied") {
     super("the client is closed", { outcome, code: "closed" });
   }
@@ -92,6 +108,8 @@ export class ClosedError extends ChatshardError {
 
 /** Too many calls wait for a place: see the option `waitingCalls`. */
 export class OverloadError extends ChatshardError {
+  override name = "OverloadError";
+
   constructor(outcome: Outcome = "notApplied") {
     super("too many calls wait for a place in flight", { outcome, code: "overload" });
   }

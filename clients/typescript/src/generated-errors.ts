@@ -3,48 +3,70 @@
 import { ServerError, type ErrorDetails, type Outcome } from "./errors.js";
 
 /** Status 400: An argument has a wrong type, id or range, or the command is unknown. */
-export class InvalidArgumentError extends ServerError {}
+export class InvalidArgumentError extends ServerError {
+  override name = "InvalidArgumentError";
+}
 
 /**
  * Status 401: Credentials are missing, wrong or no longer good, or the first frame is not `hello`.
  */
-export class UnauthenticatedError extends ServerError {}
+export class UnauthenticatedError extends ServerError {
+  override name = "UnauthenticatedError";
+}
 
 /** Status 403: The credentials of the caller do not allow the command. */
-export class PermissionDeniedError extends ServerError {}
+export class PermissionDeniedError extends ServerError {
+  override name = "PermissionDeniedError";
+}
 
 /** Status 404: The chat, membership or watch that the command needs does not exist. */
-export class NotFoundError extends ServerError {}
+export class NotFoundError extends ServerError {
+  override name = "NotFoundError";
+}
 
 /**
  * Status 409: An id or an idempotency key came before with other content, a version differs, or an
  * offset is not kept.
  */
-export class ConflictError extends ServerError {}
+export class ConflictError extends ServerError {
+  override name = "ConflictError";
+}
 
 /** Status 410: The chat was dissolved. */
-export class GoneError extends ServerError {}
+export class GoneError extends ServerError {
+  override name = "GoneError";
+}
 
 /** Status 413: A frame, a list or a reply exceeds its limit. */
-export class TooLargeError extends ServerError {}
+export class TooLargeError extends ServerError {
+  override name = "TooLargeError";
+}
 
 /**
  * Status 421: This node is not the active of its journal, and applied nothing. The error names the
  * active, if it is known.
  */
-export class MovedError extends ServerError {}
+export class MovedError extends ServerError {
+  override name = "MovedError";
+}
 
 /** Status 423: An `advance` reached a disabled chat. */
-export class DisabledError extends ServerError {}
+export class DisabledError extends ServerError {
+  override name = "DisabledError";
+}
 
 /** Status 429: A queue or a budget is full. Nothing was applied; the client may retry later. */
-export class BusyError extends ServerError {}
+export class BusyError extends ServerError {
+  override name = "BusyError";
+}
 
 /**
  * Status 503: The node starts or stops, its disk or memory is full, or its log is poisoned. The
  * message says whether the command was applied, if the node knows.
  */
-export class UnavailableError extends ServerError {}
+export class UnavailableError extends ServerError {
+  override name = "UnavailableError";
+}
 
 type ServerErrorClass = new (
   message: string,

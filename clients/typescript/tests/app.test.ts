@@ -116,6 +116,18 @@ test("errors have the classes of the other client", async () => {
   await assert.rejects(stranger.clear({ chatId: "c" }), { outcome: "unknown" });
 });
 
+test("an error keeps its name in a bundle that renames classes", () => {
+  const kinds = [...Object.values(app.ERRORS), app.ServerError, app.ChatshardError];
+  for (const kind of kinds) {
+    class e extends kind {}
+    assert.equal((new e("", { outcome: "refused" }) as Error).name, kind.name);
+  }
+  for (const kind of [app.ArgumentError, app.DeadlineError, app.ConnectionError]) {
+    class e extends kind {}
+    assert.equal((new e("", "unknown") as Error).name, kind.name);
+  }
+});
+
 test("what no repeat mends fails at once", async () => {
   const url = `http://${server.http}`;
   type Kind = new (...a: never[]) => Error;
