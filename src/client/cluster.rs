@@ -16,6 +16,7 @@
 //! in another order.
 
 mod active;
+mod changes;
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -24,6 +25,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 pub use self::active::KnownActive;
+pub use self::changes::ClusterChanges;
 use super::{Address, Client, ClientError, ClientOptions, YEAR, unanswered};
 use crate::command::ping::Ping;
 use crate::command::{Call, Class, Command, Error, ErrorCode, Outcome};

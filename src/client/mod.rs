@@ -13,8 +13,9 @@
 //! # Layout
 //! - [`connection`]: one connection without tasks, for tools that send many requests before they
 //!   read
-//! - [`cluster`]: a client of the members of one journal, which finds the active
-//! - [`changes`]: the stream of changes
+//! - [`cluster`]: a client of the members of one journal, which finds the active; and a stream of
+//!   changes that continues over lost connections and failovers
+//! - [`changes`]: the stream of changes of one connection
 //! - `download`: reads a long answer of an admin listener
 //! - [`address`]: TCP and unix addresses of a server
 //! - [`tls`]: which certificates and which name of a server the client trusts
@@ -44,7 +45,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 pub use address::Address;
 pub use changes::Changes;
-pub use cluster::{ClusterClient, KnownActive};
+pub use cluster::{ClusterChanges, ClusterClient, KnownActive};
 pub use connection::Connection;
 pub use stream::{ClientStream, connect};
 pub use tls::ClientTls;
