@@ -141,7 +141,7 @@ func (c *Client) newKey() string {
 	return c.keyPrefix + strconv.FormatUint(c.keys.Add(1), 36)
 }
 
-var pendings = sync.Pool{New: func() any { return &pending{done: make(chan struct{}, 1)} }}
+var pendingPool = sync.Pool{New: func() any { return &pending{done: make(chan struct{}, 1)} }}
 
 // call sends a request until it has its reply, its error is final, or its time is over.
 func (c *Client) call(ctx context.Context, r request) error {
@@ -256,7 +256,7 @@ func (o *oneCall) attempt() (*node, *Error) {
 		if err != nil {
 			return from, notSent(err)
 		}
-		p := pendings.Get().(*pending)
+		p := pendingPool.Get().(*pending)
 		p.reply, p.err = o.request.reply, nil
 		failed := connection.start(p, o.request.command.code, o.arguments, &o.wait)
 		if failed != nil {
@@ -270,7 +270,7 @@ func (o *oneCall) attempt() (*node, *Error) {
 		}
 		failed = p.err
 		p.reply, p.err = nil, nil
-		pendings.Put(p)
+		pendingPool.Put(p)
 		return from, failed
 	}
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{sleep, timeout};
 
 use super::ClusterClient;
-use crate::client::{Address, Changes, ClientError};
+use crate::client::{Changes, ClientError};
 use crate::command::ErrorCode;
 use crate::command::watch::{WatchEvent, WatchOp};
 
@@ -105,7 +105,7 @@ impl ClusterChanges {
     /// Opens the stream at the next member.
     async fn open(&mut self) -> Result<(), ClientError> {
         let members = &self.client.members;
-        let address = members.get(self.next % members.len().max(1)).map(Address::clone);
+        let address = members.get(self.next % members.len().max(1)).cloned();
         self.next = self.next.wrapping_add(1);
         let address = address.ok_or(ClientError::Closed)?;
         let stream = Changes::open(address, &self.client.options, self.offset.clone()).await?;
@@ -140,8 +140,8 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
-    use crate::client::ClientOptions;
     use crate::client::tests::{Peer, serve};
+    use crate::client::{Address, ClientOptions};
     use crate::command::hello::Limits;
     use crate::command::{Command, Error, Outcome, Reply};
 
