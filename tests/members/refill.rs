@@ -110,10 +110,12 @@ async fn a_refill_writes_what_the_engine_lost_and_all_members_continue() {
     let refused = refill(&cluster, &[&first, &second], false).await.unwrap_err();
     assert!(refused.contains("knows a member m3"), "{refused}");
     let planned = refill(&cluster, &all, true).await.unwrap();
-    assert_eq!((planned.records, planned.epoch, planned.is_whole), (6, None, false));
+    // The active may have written digests too.
+    assert!(planned.records >= 6, "{planned:?}");
+    assert_eq!((planned.epoch, planned.is_whole), (None, false));
     assert_eq!(cluster.server.lock().unwrap().engine.tail(), end, "a dry run writes nothing");
     let filled = refill(&cluster, &all, false).await.unwrap();
-    assert_eq!((filled.records, filled.last_lsn), (6, planned.last_lsn));
+    assert_eq!((filled.records, filled.last_lsn), (planned.records, planned.last_lsn));
     assert_eq!(filled.epoch, Some(2));
     let tail = cluster.server.lock().unwrap().engine.tail();
     assert_eq!(filled.entries, Some(tail));
