@@ -34,7 +34,6 @@ pub fn run(mut config: Config) -> Result<(), Failure> {
             *door = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into();
         }
     }
-    end_with_stdin();
     serve(config, |addresses| {
         let of = |door: Option<&Endpoint>| door.map(|door| reachable(door).to_string());
         let line = json!({
@@ -45,6 +44,8 @@ pub fn run(mut config: Config) -> Result<(), Failure> {
         if let Err(failure) = print_json_line(&line) {
             tell(format_args!("error: {failure}"));
         }
+        // Before the server is ready, the signal would end it without removing its directory.
+        end_with_stdin();
     })
 }
 

@@ -266,14 +266,17 @@ pub fn definition() -> clap::Command {
     })
 }
 
-/// The environment variables that commands other than `serve` read.
+/// Names this program for the tests of the clients in other languages.
+const BIN_VARIABLE: &str = "CHATSHARD_BIN";
+
+/// The environment variables that commands other than `serve` and the clients' tests read.
 pub fn client_variables() -> Vec<String> {
     fn gather(command: &clap::Command, found: &mut BTreeSet<String>) {
         let named = command.get_arguments().filter_map(clap::Arg::get_env);
         found.extend(named.filter_map(|name| name.to_str().map(str::to_owned)));
         command.get_subcommands().for_each(|below| gather(below, found));
     }
-    let mut found = BTreeSet::new();
+    let mut found = BTreeSet::from([BIN_VARIABLE.to_owned()]);
     gather(&definition(), &mut found);
     found.into_iter().collect()
 }

@@ -47,6 +47,21 @@ fn an_ephemeral_server_says_where_it_is_and_leaves_nothing() {
 }
 
 #[test]
+fn the_variable_of_the_clients_tests_is_known() {
+    let mut child = chatshard(&["serve", "--ephemeral", "--shards=1"])
+        .env("CHATSHARD_BIN", "/opt/chatshard")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdin.take());
+    let output = child.wait_with_output().unwrap();
+    let messages = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && !messages.contains("WARN"), "{messages}");
+}
+
+#[test]
 fn two_ephemeral_servers_do_not_meet() {
     let directory = tempfile::tempdir().unwrap();
     let servers = [start(&directory, &[]), start(&directory, &["--fsync=always"])];
