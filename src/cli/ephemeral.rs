@@ -60,7 +60,7 @@ fn end_with_stdin() {
     std::thread::spawn(|| {
         let mut buffer = [0; 256];
         while io::stdin().read(&mut buffer).is_ok_and(|read| read > 0) {}
-        // Fails for no process of its own.
+        // A process may always send itself a signal.
         let _ = kill_process(getpid(), Signal::TERM);
     });
 }

@@ -114,7 +114,7 @@ impl ClusterChanges {
     }
 }
 
-/// Whether another attempt would end the same.
+/// Whether another attempt would fail with this error too.
 fn is_final(error: &ClientError) -> bool {
     match error {
         ClientError::Refused(refused) => {
